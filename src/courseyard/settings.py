@@ -1,0 +1,306 @@
+"""The site file ``courseyard.yaml`` as values: what each setting means, its unit and its default.
+
+The reference of settings in the docs is generated from these descriptions, so a setting without
+one fails the tests. Relative paths are relative to the site file's folder.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import tzinfo
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from courseyard.units import Bytes, Cores, Seconds
+
+SITE_FILE = "courseyard.yaml"
+#: UIDs and GIDs below are the system's own and never run a server (DOMAIN.md, Identity).
+LOWEST_ID = 1000
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone; write one like Europe/Helsinki") from None
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _absolute(value: str) -> str:
+    parts = value.split("/")
+    if not value.startswith("/") or value == "/" or ".." in parts or "//" in value:
+        raise ValueError("write an absolute path such as /srv/jupyter")
+    return value.rstrip("/")
+
+
+class Settings(BaseModel):
+    """Base of all parts of the site file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class GroupSetting(Settings):
+    name: str = Field(description="Name of the group.", pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")
+    gid: int = Field(description="Its GID.", ge=LOWEST_ID)
+
+
+class Branding(Settings):
+    """What a site shows of itself on its pages."""
+
+    logo: Path | None = Field(None, description="An SVG or PNG file shown beside the site's name.")
+    accent: str = Field(
+        "#0a6c74",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="The one colour for the next thing to do, on a light ground.",
+    )
+    accent_dark: str = Field(
+        "#4fb8bf", pattern=r"^#[0-9a-fA-F]{6}$", description="The same on a dark ground."
+    )
+
+
+class StorageSettings(Settings):
+    """Where the files of users and courses lie."""
+
+    root: Path = Field(
+        Path("storage"),
+        description="The storage root on this machine: `u/`, `course/`, `exchange/`, ….",
+    )
+    public_root: Annotated[str, AfterValidator(_absolute)] = Field(
+        "/m/jupyter",
+        description="The path under which the same files are seen inside servers and on shell servers.",
+    )
+    home_links: tuple[str, ...] = Field(
+        (),
+        description="More files or folders (a folder ends in /) of the home directory that persist, "
+        "through links into /notebooks/.home/.",
+    )
+
+    @field_validator("home_links")
+    @classmethod
+    def _inside_home(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for link in value:
+            parts = link.rstrip("/").split("/")
+            if link.startswith("/") or not link.strip("/") or ".." in parts or "." in parts:
+                raise ValueError(f"{link!r} must be a path inside the home directory")
+        return value
+
+
+class PeopleSettings(Settings):
+    """Where users come from and what they may be called."""
+
+    source: Literal["static", "nss"] = Field(
+        "static",
+        description="`static`: the people file; `nss`: the machine's own users and groups "
+        "(files, SSSD, LDAP through NSS).",
+    )
+    file: Path = Field(Path("people.yaml"), description="The people file of the source `static`.")
+    username_pattern: Annotated[str, AfterValidator(_pattern)] = Field(
+        r"[a-z_][a-z0-9_.-]{0,31}", description="What a whole username must match; never root."
+    )
+    users_group: GroupSetting = Field(
+        GroupSetting(name="users", gid=20000),
+        description="The primary group of general and student servers.",
+    )
+    course_group_prefix: str = Field(
+        "jupyter-", description="Members of the group <prefix><slug> are instructors of the course."
+    )
+    administrators: tuple[str, ...] = Field(
+        (), description="Usernames of the hub's administrators."
+    )
+    test_students: tuple[str, ...] = Field(
+        (), description="Usernames that see private courses as a student, for trying them out."
+    )
+    max_uid: int = Field(2**31 - 1, description="The highest UID a server may run under.")
+    timeout: Seconds = Field(5, description="How long one look-up may take. Seconds or 5s.")
+    cache: Seconds = Field(300, description="How long an answer is kept.")
+    cache_unknown: Seconds = Field(30, description="How long 'nobody has this name' is kept.")
+
+
+class Environment(Settings):
+    """A general environment: light computing without a course."""
+
+    name: str = Field(description="Its title on the course page.", min_length=1, max_length=100)
+    description: str = Field("", description="One line below the title.", max_length=200)
+    image: str | tuple[str, Any] = Field(
+        "DEFAULT", description="As a course's `image`: a family, or `[family, date]`."
+    )
+    jupyterlab: bool = Field(True, description="False: the classic notebook interface.")
+
+
+class ServerSettings(Settings):
+    """Limits and culling of servers where a course says nothing else; see DOMAIN defaults."""
+
+    mem_limit: Bytes = Field(5 * 1024**3, description="Memory a server may use. Bytes or 5G.")
+    mem_guarantee: Bytes = Field(512 * 1024**2, description="Memory it can count on.")
+    mem_guarantee_instructor: Bytes = Field(1024**3, description="The same for instructor servers.")
+    cpu_limit: Cores = Field(4.0, description="Cores a server may use.")
+    cpu_guarantee: Cores = Field(0.1, description="Cores it can count on.")
+    processes: int = Field(1000, ge=16, description="Processes and threads a server may have.")
+    tmp_size: Bytes = Field(
+        1024**3, description="Size of /tmp and of the home directory, each; counts as memory."
+    )
+    shm_size: Bytes = Field(256 * 1024**2, description="Size of /dev/shm; counts as memory.")
+    cull_inactive_time: Seconds = Field(3600, description="Stopped when unused for so long.")
+    cull_max_age: Seconds = Field(8 * 3600, description="Stopped at this age, used or not.")
+    start_timeout: Seconds = Field(300, description="How long a start may take.")
+    http_timeout: Seconds = Field(60, description="How long a started server may take to answer.")
+    per_user: int = Field(3, ge=1, description="Servers that one person may run at once.")
+    all_users: int = Field(
+        0, ge=0, description="Servers that all people together may run at once; 0 is no limit."
+    )
+    starting: int = Field(
+        100, ge=1, description="Servers that may be starting at once; more are asked to wait."
+    )
+    network: Literal["none", "full"] = Field(
+        "none", description="What a server reaches beside the hub: nothing, or the internet."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of every server."
+    )
+    marker: str = Field(
+        "COURSEYARD",
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="Name of the variable that is set to 1 in every server, so that programs know "
+        "where they run.",
+    )
+    allow_override: tuple[str, ...] = Field(
+        (),
+        description="Keys that `kubespawner_override` of course files may hold beside the usual ones.",
+    )
+
+
+class TlsSettings(Settings):
+    """How the proxy speaks HTTPS: a certificate of the site's, or ACME."""
+
+    certificate: Path | None = Field(None, description="The certificate chain, a PEM file.")
+    key: Path | None = Field(None, description="Its private key, a PEM file.")
+    acme_email: str | None = Field(
+        None, description="Contact address: get certificates by ACME (Let's Encrypt)."
+    )
+    acme_domain: str | None = Field(None, description="The domain name to get a certificate for.")
+
+
+class ProxySettings(Settings):
+    """Traefik, the proxy; it runs apart from the hub."""
+
+    tls: TlsSettings = Field(TlsSettings(), description="HTTPS.")
+    access_log: Path | None = Field(None, description="Where the access log goes; none by default.")
+    login_rate: int = Field(
+        20, ge=1, description="Requests a minute that one address may send to the log-in page."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Serve Prometheus metrics of the proxy on this loopback port.",
+    )
+    api_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The loopback port on which the hub asks the proxy for its routes; "
+        "`hub.port` + 2 by default.",
+    )
+
+
+class HubSettings(Settings):
+    """JupyterHub itself."""
+
+    address: str = Field("127.0.0.1", description="The address the proxy listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="The port the proxy listens on.")
+    api_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The loopback port of the hub itself, behind the proxy; `port` + 1 by default. "
+        "It stays the same over restarts, because running servers talk to it.",
+    )
+    base_url: str = Field("/", description="The path below which everything lies; ends in /.")
+    database: str = Field(
+        "sqlite:///{state}/hub/jupyterhub.sqlite",
+        description="The hub's database; `{state}` is the state folder.",
+    )
+    account: str = Field(
+        "courseyard",
+        description="The ordinary account of the hub and the proxy where root starts them.",
+    )
+    authenticator: str = Field(
+        "demo",
+        description="`demo` (accounts of the people file), `pam`, or any name that JupyterHub's "
+        "`authenticator_class` takes.",
+    )
+    authenticator_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Traits of an authenticator of the site's own: `ClassName: {trait: value}`.",
+    )
+    forget_after: Seconds = Field(
+        30 * 86400,
+        description="People not seen for so long leave the hub's database; their files stay.",
+    )
+
+
+class Site(Settings):
+    """A whole site: ``courseyard.yaml``."""
+
+    name: str = Field("Courseyard", description="The site's name on its pages.", max_length=80)
+    contact: str | None = Field(None, description="Help desk: an e-mail address or a web address.")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "UTC", description="The time zone in which dates act, such as Europe/Helsinki."
+    )
+    branding: Branding = Field(Branding(), description="Logo and colour.")
+    courses: Path = Field(Path("courses"), description="The folder of course files.")
+    images: Path = Field(Path("images.yaml"), description="The list of software images.")
+    state: Path = Field(Path("state"), description="Database, logs and sockets of the hub.")
+    storage: StorageSettings = Field(StorageSettings(), description="Files of users and courses.")
+    people: PeopleSettings = Field(PeopleSettings(), description="Who the users are.")
+    environments: dict[str, Environment] = Field(
+        default_factory=lambda: {"python": Environment(name="Python")},
+        description="General environments by key; the first is the one that `/hub/go/general` opens.",
+    )
+    servers: ServerSettings = Field(ServerSettings(), description="Limits of servers.")
+    hub: HubSettings = Field(HubSettings(), description="The hub.")
+    proxy: ProxySettings = Field(ProxySettings(), description="The proxy.")
+    backend: Literal["sandbox"] = Field(
+        "sandbox", description="Where servers run: `sandbox` is this one machine."
+    )
+    #: The folder of the site file, set by the loader; not a key of the file.
+    folder: Path = Field(Path(), exclude=True, json_schema_extra={"internal": True})
+
+    @property
+    def tz(self) -> tzinfo:
+        return ZoneInfo(self.timezone)
+
+    def path(self, path: Path) -> Path:
+        """``path`` of the site file as an absolute one."""
+        return path if path.is_absolute() else self.folder / path
+
+    @property
+    def courses_dir(self) -> Path:
+        return self.path(self.courses)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.path(self.state)
+
+    @property
+    def storage_root(self) -> Path:
+        return self.path(self.storage.root)
+
+    @field_validator("environments")
+    @classmethod
+    def _environment_keys(cls, value: dict[str, Environment]) -> dict[str, Environment]:
+        for key in value:
+            if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", key):
+                raise ValueError(f"{key!r}: a key is 1 to 16 small letters and digits")
+        return value
