@@ -1,0 +1,1 @@
+"""Images: families of software with dated releases."""

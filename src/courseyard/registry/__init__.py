@@ -1,0 +1,1 @@
+"""Registry: a directory of course files becomes courses."""

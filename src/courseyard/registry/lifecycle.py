@@ -1,0 +1,66 @@
+"""Flags and dates of a course → where it is in its life (DOMAIN: dates against flags)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+
+from courseyard.registry.course import Course
+
+
+class State(StrEnum):
+    DRAFT = "draft"  # not yet visible
+    PUBLIC = "public"  # everyone sees it
+    HIDDEN = "hidden"  # its own people see it
+    ARCHIVED = "archived"  # offered to nobody; files read-only for its instructors
+    DELETABLE = "deletable"  # archived, and its people are asked whether it can go
+
+
+#: The dates that act, in the order in which they win when two fall on one moment.
+_DATES = (
+    ("public_date", State.PUBLIC),
+    ("private_date", State.HIDDEN),
+    ("archive_date", State.ARCHIVED),
+    ("delete_date", State.DELETABLE),
+)
+
+
+def state(course: Course, now: datetime, tz: tzinfo) -> State:
+    """Where ``course`` is in its life at ``now``.
+
+    ``archive: true`` archives whatever the dates say; else the latest date that has passed
+    decides; else a ``public_date`` to come means draft; else ``private`` means hidden.
+
+    Args:
+        course: the course.
+        now: the moment; without a zone it is in ``tz``.
+        tz: the site's zone, for dates that carry none.
+    """
+    moment = _aware(now, tz)
+    latest: tuple[datetime, State] | None = None
+    for field, result in _DATES:
+        value: datetime | None = getattr(course, field)
+        if value is None:
+            continue
+        at = _aware(value, tz)
+        if at <= moment and (latest is None or at >= latest[0]):
+            latest = (at, result)
+    if course.archive:
+        asked = latest is not None and latest[1] is State.DELETABLE
+        return State.DELETABLE if asked else State.ARCHIVED
+    if latest is not None:
+        return latest[1]
+    if course.public_date is not None:
+        return State.DRAFT
+    return State.HIDDEN if course.private else State.PUBLIC
+
+
+def changes(course: Course, tz: tzinfo) -> tuple[float, ...]:
+    """The moments (seconds since 1970) at which the state may change."""
+    values = (getattr(course, field) for field, _ in _DATES)
+    return tuple(_aware(value, tz).timestamp() for value in values if value is not None)
+
+
+def _aware(value: datetime, tz: tzinfo) -> datetime:
+    # In UTC: two times of one zone compare by their clock, wrongly in the hour that comes twice.
+    return (value if value.tzinfo is not None else value.replace(tzinfo=tz)).astimezone(UTC)
