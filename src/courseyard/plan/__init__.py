@@ -1,0 +1,1 @@
+"""Plan: what one server gets, decided purely."""
