@@ -1,0 +1,1 @@
+"""The agent: small, the only process with privileges; it acts, and checks every request again."""

@@ -1,0 +1,220 @@
+"""The agent's door: a Unix socket; who knocks is known by the kernel, what is asked is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from courseyard.agent import checks, pam, protocol
+from courseyard.agent.supervisor import Supervisor
+from courseyard.backends.sandbox import limits, machine
+from courseyard.errors import AgentError, AgentRefusedError, CourseyardError, SettingsError
+from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.settings import Site
+from courseyard.storage import apply
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS = 200  # at once
+_FIRST_LINE = 10.0  # seconds until a request has come
+_HIDDEN = frozenset({checks.HUB_ADDRESS})
+
+
+def socket_path(site: Site) -> Path:
+    return site.state_dir / "run" / "agent.sock"
+
+
+async def serve(site: Site, allowed_uids: frozenset[int]) -> None:
+    """Serve until cancelled. Servers go on running after it ends.
+
+    Args:
+        site: the site, as its file says it.
+        allowed_uids: who may ask (the hub's account); root always may.
+
+    Raises:
+        UnsupportedError: no sandbox can be made on this machine.
+        AgentError: another agent serves this site.
+    """
+    await asyncio.to_thread(machine.check)
+    agent = Agent(site, allowed_uids | {0, os.geteuid()})
+    await agent.run()
+
+
+class Agent:
+    """One agent of one site."""
+
+    def __init__(self, site: Site, allowed_uids: frozenset[int]) -> None:
+        self._site = site
+        self._allowed = allowed_uids
+        self._room = asyncio.Semaphore(_CONNECTIONS)
+        self._supervisor = Supervisor(site.state_dir, site.storage_root, limits.detect())
+        self._pam = asyncio.Semaphore(4)
+        self._catalog: ImageCatalog | None = None
+
+    async def run(self) -> None:
+        self._site.state_dir.mkdir(parents=True, exist_ok=True)
+        (self._site.state_dir / "agent").mkdir(mode=0o700, exist_ok=True)
+        self._site.storage_root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not self._supervisor.hierarchy.version:
+            log.warning("limits of servers are weaker: %s", self._supervisor.hierarchy.why_not)
+        path = socket_path(self._site)
+        listener = await self._listen(path)
+        try:
+            await self._supervisor.recover()
+            server = await asyncio.start_unix_server(
+                self._connected, sock=listener, limit=protocol.LONGEST
+            )
+            log.info("serving %s", path)
+            async with server, asyncio.TaskGroup() as work:
+                work.create_task(self._supervisor.tend())
+                work.create_task(server.serve_forever())
+        finally:
+            path.unlink(missing_ok=True)
+            await self._supervisor.close()
+
+    async def _listen(self, path: Path) -> socket.socket:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_unix_connection(str(path))
+            writer.close()
+            raise AgentError(
+                "Another agent serves this site already.", "Stop it first.", detail=str(path)
+            )
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.setblocking(False)
+        listener.bind(str(path))
+        # Everyone may knock; the kernel tells who it is, and strangers are refused.
+        path.chmod(0o666)
+        return listener
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            uid = checks.peer_uid(writer.get_extra_info("socket"))
+            if uid not in self._allowed:
+                # Before anything is read or counted: strangers take no room from the hub.
+                error = checks.refuse(f"UID {uid} may not ask anything")
+                log.warning("%s (%s): %s", error.message, error.id, error.detail)
+                await _send(writer, protocol.error_answer(error))
+                return
+            async with self._room:
+                await self._one(reader, writer)
+        except (OSError, TimeoutError):
+            log.info("a connection ended early")
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await self._read(reader)
+            await self._answer(request, reader, writer)
+        except CourseyardError as error:
+            level = logging.WARNING if isinstance(error, AgentRefusedError) else logging.ERROR
+            log.log(level, "%s (%s): %s", error.message, error.id, error.detail)
+            await _send(writer, protocol.error_answer(error))
+        except (OSError, TimeoutError):
+            raise
+        except Exception:
+            failed = AgentError("The agent failed at this request.", "Tell the administrators.")
+            log.exception("request failed (%s)", failed.id)
+            await _send(writer, protocol.error_answer(failed))
+
+    async def _read(self, reader: asyncio.StreamReader) -> protocol.Request:
+        try:
+            async with asyncio.timeout(_FIRST_LINE):
+                return protocol.read_request(await reader.readline())
+        except ValidationError as error:
+            places = [".".join(map(str, e["loc"])) + f": {e['type']}" for e in error.errors()[:5]]
+            raise checks.refuse(f"a request that makes no sense: {'; '.join(places)}") from None
+        except ValueError:
+            raise checks.refuse("a request that is too long") from None
+
+    async def _answer(
+        self, request: protocol.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        match request:
+            case protocol.Start():
+                await self._start(request, reader, writer)
+            case protocol.Poll():
+                exit_ = await self._supervisor.poll(request.handle)
+                await _send(writer, protocol.answer_of(exit_) if exit_ else protocol.DoneAnswer())
+            case _:
+                await _send(writer, protocol.DoneAnswer(value=await self._value(request)))
+
+    async def _value(self, request: protocol.Request) -> Any:
+        match request:
+            case protocol.Stop():
+                return await self._supervisor.stop(request.handle, now=request.now)
+            case protocol.Log():
+                return await self._supervisor.log(request.handle, request.lines)
+            case protocol.EnsureStorage():
+                checks.check_needs(self._site, request.needs)
+                done = await asyncio.to_thread(apply.ensure, self._site.storage_root, request.needs)
+                for action in done:
+                    log.info("storage: %s", action)
+                return [str(action) for action in done]
+            case protocol.PamLogin():
+                checks.check_username(self._site, request.username)
+                async with self._pam:
+                    return await asyncio.to_thread(
+                        pam.login, request.username, request.password.get_secret_value()
+                    )
+            case _:
+                return self._state()
+
+    def _state(self) -> dict[str, Any]:
+        hierarchy = self._supervisor.hierarchy
+        return {
+            "root": machine.is_root(),
+            "cgroup": hierarchy.version,
+            "notice": hierarchy.why_not,
+            "servers": sorted(self._supervisor.servers),
+        }
+
+    async def _start(
+        self, request: protocol.Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry out a start; the other end going away cancels it."""
+        work = asyncio.create_task(self._run_start(request, writer))
+        gone = asyncio.create_task(reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.info("a start of %s was cancelled", request.plan.identity.username)
+                work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+        finally:
+            gone.cancel()
+
+    async def _images(self) -> ImageCatalog:
+        """The images as the site lists them now; the last good list while that file is broken."""
+        try:
+            self._catalog = await asyncio.to_thread(load_catalog, self._site)
+        except SettingsError as error:
+            if self._catalog is None:
+                raise
+            log.warning("the list of images cannot be used, the last good one is: %s", error)
+        return self._catalog
+
+    async def _run_start(self, request: protocol.Start, writer: asyncio.StreamWriter) -> None:
+        plan = request.plan
+        checks.check_plan(self._site, await self._images(), plan)
+        hub = checks.hub_address(request.secrets)
+        secrets = {k: v for k, v in request.secrets.items() if k not in _HIDDEN}
+        async with aclosing(self._supervisor.start(plan, secrets, hub)) as steps:
+            async for step in steps:
+                await _send(writer, protocol.answer_of(step))
+
+
+async def _send(writer: asyncio.StreamWriter, answer: protocol.Answer) -> None:
+    writer.write(answer.model_dump_json().encode() + b"\n")
+    await writer.drain()

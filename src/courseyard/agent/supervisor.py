@@ -1,0 +1,376 @@
+"""Starts, watches and stops the servers of one machine.
+
+A server is known by its record (:mod:`courseyard.agent.records`). It outlives the hub and the
+agent: a new agent finds it again by pid and start time and makes its relay anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets as random
+import signal
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from courseyard.agent import logs, notices
+from courseyard.agent.records import Ended, Record, Records
+from courseyard.backends.base import Exit, ExitReason, Progress, Started
+from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.errors import StartError
+from courseyard.plan.model import ServerPlan
+from courseyard.storage import apply, walk
+from courseyard.units import format_bytes
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+_PATIENCE = 15.0  # seconds that a server may take to stop by itself
+_KEEP = 24 * 3600.0  # seconds for which the end of a server is remembered
+_LOOK = 3.0  # seconds between two looks at the memory of servers
+_TIDY = 3600.0  # seconds between two removals of old records
+_STARTS = 8  # at once; more wait their turn
+
+
+@dataclass
+class Server:
+    """A server in memory."""
+
+    record: Record
+    pump: logs.LogPump
+    relay: network.Relay | None = None
+    stopping: bool = False
+    kills: int = 0  # out-of-memory kills that the person was told of
+    watched: int = -1  # descriptor of the process outside, while it is watched
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """All servers of one agent.
+
+    Args:
+        state: the site's state folder.
+        storage: the storage root.
+    """
+
+    def __init__(self, state: Path, storage: Path, hierarchy: limits.Hierarchy) -> None:
+        self._records = Records(state / "agent" / "servers")
+        self._storage = storage
+        self.hierarchy = hierarchy
+        self.servers: dict[str, Server] = {}
+        self._room = asyncio.Semaphore(_STARTS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- a start ------------------------------------------------------------------------------
+
+    async def start(
+        self, plan: ServerPlan, secrets: Mapping[str, str], hub: tuple[str, int] | None
+    ) -> AsyncGenerator[Progress | Started, None]:
+        """Start a server, as :meth:`courseyard.backends.base.Backend.start`."""
+        launch.check(plan)
+        yield Progress(5, "Preparing your folders")
+        await asyncio.to_thread(apply.ensure, self._storage, plan.storage)
+        async with self._room:
+            yield Progress(20, "Starting your server")
+            server = await self._start(plan, secrets, hub)
+        yield Progress(60, "Your server runs; Jupyter is loading")
+        yield Started(server.record.handle, HOST, server.record.port)
+
+    async def _start(
+        self, plan: ServerPlan, secrets: Mapping[str, str], hub: tuple[str, int] | None
+    ) -> Server:
+        record = self._new_record(plan, hub)
+        folder = self._records.of(record.handle)
+        server = Server(record, logs.LogPump(folder))
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(self._records.remove, record.handle)
+            self._records.write(record)
+            if self.hierarchy.version:
+                cgroup = await asyncio.to_thread(self.hierarchy.make, record.handle, plan.limits)
+                undo.push_async_callback(asyncio.to_thread, _clear, cgroup)
+                record = record.model_copy(
+                    update={"cgroup_version": cgroup.version, "cgroup_folders": cgroup.folders}
+                )
+                self._records.write(record)
+            output = server.pump.make(plan.identity.uid if os.geteuid() == 0 else None)
+            server.pump.open()
+            undo.callback(server.pump.close)
+            with network.listen() as listening, contextlib.ExitStack() as opened:
+                opened.callback(os.close, output)
+                wanted = launch.Wanted(
+                    plan=plan,
+                    environment={**plan.environment, **secrets},
+                    folder=folder,
+                    sources=self._open_sources(plan, opened),
+                    listening=listening,
+                    output=output,
+                    cgroup=record.cgroup,
+                    relay=hub is not None,
+                )
+                running = await self._launch(launch.Launch(wanted), server)
+                undo.push_async_callback(asyncio.to_thread, _kill, running)
+                port = int(listening.getsockname()[1])
+            server.record = record.with_processes(running).model_copy(update={"port": port})
+            self._records.write(server.record)
+            if hub is not None and running.relay is not None:
+                server.relay = network.Relay(running.relay, *hub)
+                await server.relay.open()
+            self.servers[record.handle] = server
+            self._watch(server)
+            undo.pop_all()
+        log.info(
+            "started %s: %s, UID %d, port %d, pid %d",
+            record.handle, record.title, record.uid, port, running.outer.pid,
+        )  # fmt: skip
+        return server
+
+    def _new_record(self, plan: ServerPlan, hub: tuple[str, int] | None) -> Record:
+        host, port = hub or ("", 0)
+        return Record(
+            handle=_handle(plan),
+            username=plan.identity.username,
+            uid=plan.identity.uid,
+            course=plan.course,
+            title=plan.title,
+            mem_limit=plan.limits.mem_limit,
+            boot=processes.boot_id(),
+            begun=time.time(),
+            hub_host=host,
+            hub_port=port,
+        )
+
+    def _open_sources(self, plan: ServerPlan, opened: contextlib.ExitStack) -> dict[str, int]:
+        sources: dict[str, int] = {}
+        with walk.opened_root(self._storage) as root:
+            for mount in plan.mounts:
+                if mount.source not in sources:
+                    try:
+                        number = walk.open_folder(root, mount.source)
+                    except FileNotFoundError as error:
+                        raise walk.refused(mount.source, "is missing") from error
+                    opened.callback(os.close, number)
+                    sources[mount.source] = number
+        return sources
+
+    async def _launch(self, started: launch.Launch, server: Server) -> launch.Running:
+        """Run the launch in a thread; a cancelled one is stopped and waited for."""
+        work = asyncio.ensure_future(asyncio.to_thread(started.run))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            started.abort()
+            with contextlib.suppress(Exception):
+                running = await work
+                _kill(running)
+            raise
+        except StartError as error:
+            server.pump.close()
+            said = logs.tail(self._records.of(server.record.handle), 5)
+            error.detail = f"{error.detail}; {said}".strip("; ")
+            raise
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _watch(self, server: Server) -> None:
+        """Call :meth:`_finish` when bubblewrap outside ends."""
+        outer = server.record.outer
+        assert outer is not None
+        try:
+            descriptor = os.pidfd_open(outer.pid)
+        except OSError:
+            descriptor = -1
+        if descriptor < 0 or not outer.process.runs():
+            if descriptor >= 0:
+                os.close(descriptor)
+            self._spawn_finish(server)
+            return
+        loop = asyncio.get_running_loop()
+
+        def over() -> None:
+            _unwatch(server)
+            self._spawn_finish(server)
+
+        server.watched = descriptor
+        loop.add_reader(descriptor, over)
+
+    def _spawn_finish(self, server: Server) -> None:
+        task = asyncio.create_task(self._finish(server))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, server: Server) -> None:
+        record = server.record
+        killed = await asyncio.to_thread(record.cgroup.out_of_memory_kills)
+        await asyncio.to_thread(_clean, record)
+        if server.relay is not None:
+            await server.relay.close()
+        with contextlib.suppress(OSError):
+            server.pump.close()
+        code = launch.exit_code(self._records.of(record.handle))
+        ended = _cause(record, code, killed, server.stopping)
+        server.record = record.model_copy(update={"ended": ended})
+        self._records.write(server.record)
+        self.servers.pop(record.handle, None)
+        server.ended.set()
+        log.info("ended %s: %s (%d)", record.handle, ended.reason, ended.code)
+
+    async def poll(self, handle: str) -> Exit | None:
+        """As :meth:`courseyard.backends.base.Backend.poll`."""
+        if handle in self.servers:
+            return None
+        record = await asyncio.to_thread(self._records.read, handle)
+        if record is None or record.ended is None:
+            return Exit(ExitReason.GONE, 0, "Your server is gone.")
+        return record.ended.as_exit()
+
+    async def stop(self, handle: str, *, now: bool = False) -> None:
+        """As :meth:`courseyard.backends.base.Backend.stop`."""
+        server = self.servers.get(handle)
+        if server is None:
+            return
+        server.stopping = True
+        record = server.record
+        assert record.server is not None
+        assert record.init is not None
+        if not now and record.server.process.signal(signal.SIGTERM):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.ended.wait(), _PATIENCE)
+        if not server.ended.is_set():
+            record.init.process.signal(signal.SIGKILL)
+            await asyncio.wait_for(server.ended.wait(), _PATIENCE)
+
+    async def log(self, handle: str, lines: int) -> str:
+        """As :meth:`courseyard.backends.base.Backend.log`."""
+        return await asyncio.to_thread(logs.tail, self._records.of(handle), lines)
+
+    # --- a new agent --------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Find the servers of an earlier agent again; end the records of those that are gone."""
+        self._records.prepare()
+        await asyncio.to_thread(self._records.forget_ended, _KEEP)
+        for record in await asyncio.to_thread(lambda: list(self._records.read_all())):
+            if record.ended is not None:
+                continue
+            if record.outer is None or record.init is None:
+                await asyncio.to_thread(self._undo_start, record)
+                log.warning("%s: its start was cut off; removed", record.handle)
+                continue
+            if record.boot != processes.boot_id():
+                ended = Ended(
+                    reason=ExitReason.GONE, code=0, at=time.time(),
+                    message="The machine was restarted while your server ran.",
+                )  # fmt: skip
+                self._records.write(record.model_copy(update={"ended": ended}))
+                continue
+            await self._adopt(record)
+
+    def _undo_start(self, record: Record) -> None:
+        if record.boot == processes.boot_id():
+            launch.kill_unfinished(self._records.of(record.handle))
+        _clear(record.cgroup)
+        self._records.remove(record.handle)
+
+    async def _adopt(self, record: Record) -> None:
+        server = Server(record, logs.LogPump(self._records.of(record.handle)))
+        self.servers[record.handle] = server
+        with contextlib.suppress(OSError):
+            server.pump.open()
+        assert record.init is not None
+        if record.hub_port and record.init.process.runs():
+            try:
+                listener = await asyncio.to_thread(network.remake_listener, record.init.pid)
+                server.relay = network.Relay(listener, record.hub_host, record.hub_port)
+                await server.relay.open()
+            except OSError as error:
+                log.warning("%s: no relay to the hub: %s", record.handle, error)
+        self._watch(server)
+        log.info("found %s again, pid %s", record.handle, record.outer and record.outer.pid)
+
+    async def tend(self) -> None:
+        """Look after the servers until cancelled: notices of memory, old records."""
+        rounds = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            rounds += 1
+            try:
+                for server in list(self.servers.values()):
+                    folder = self._records.of(server.record.handle)
+                    server.kills = await asyncio.to_thread(
+                        notices.look, folder, server.record, server.kills
+                    )
+                if rounds * _LOOK >= _TIDY:
+                    rounds = 0
+                    await asyncio.to_thread(self._records.forget_ended, _KEEP)
+            except OSError as error:
+                log.warning("looking after the servers failed: %s", error)
+
+    async def close(self) -> None:
+        """Let go of all servers without stopping them."""
+        for server in list(self.servers.values()):
+            _unwatch(server)
+            if server.relay is not None:
+                await server.relay.close()
+            server.pump.close()
+
+
+def _unwatch(server: Server) -> None:
+    if server.watched >= 0:
+        asyncio.get_running_loop().remove_reader(server.watched)
+        os.close(server.watched)
+        server.watched = -1
+
+
+def _handle(plan: ServerPlan) -> str:
+    """A name for the server's folder and cgroup, which says to people whose it is."""
+    name = f"{plan.identity.username}.{plan.server_name}"[:100].lower()
+    return re.sub(r"^[^a-z0-9]|[^a-z0-9_.-]", "x", name) + f".{random.token_hex(4)}"
+
+
+def _kill(running: launch.Running) -> None:
+    for process in (running.init, running.outer, *running.helpers):
+        process.signal(signal.SIGKILL)
+    for process in (running.outer, *running.helpers):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, 0)
+    if running.relay is not None:
+        running.relay.close()
+
+
+def _clear(cgroup: limits.Cgroup) -> None:
+    cgroup.kill()
+    cgroup.remove()
+
+
+def _clean(record: Record) -> None:
+    """End whatever of a server is left, and reap bubblewrap when it was this agent's child."""
+    for known in (record.init, record.outer, *record.helpers):
+        if known is not None:
+            known.process.signal(signal.SIGKILL)
+    for known in (record.outer, *record.helpers):
+        if known is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(known.pid, 0)
+    _clear(record.cgroup)
+
+
+def _cause(record: Record, code: int | None, killed: int, stopping: bool) -> Ended:
+    def ended(reason: ExitReason, message: str) -> Ended:
+        return Ended(reason=reason, code=code or 0, message=message, at=time.time())
+
+    if stopping:
+        return ended(ExitReason.STOPPED, "Your server was stopped.")
+    if killed and code in (None, 137):
+        return ended(
+            ExitReason.OUT_OF_MEMORY,
+            f"Your server used more than its {format_bytes(record.mem_limit)} of memory "
+            "and was stopped. Start it again, and load less data at once.",
+        )
+    if code is None:
+        return ended(ExitReason.GONE, "Your server is gone.")
+    return ended(ExitReason.EXITED, f"Your server ended by itself (exit status {code}).")

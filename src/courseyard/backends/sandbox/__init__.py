@@ -1,0 +1,1 @@
+"""One machine: a server runs in bubblewrap namespaces under its person's UID."""

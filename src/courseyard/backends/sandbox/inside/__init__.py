@@ -1,0 +1,1 @@
+"""Programs that run inside a server's namespaces; they import nothing of Courseyard."""

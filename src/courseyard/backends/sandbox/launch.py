@@ -1,0 +1,308 @@
+"""A start in two steps: bubblewrap makes the namespaces; ``become.py`` inside becomes the server.
+
+Between them this side checks that the mounts are the folders that were opened, so that nobody can
+swap one by a link in the meantime. All here blocks: run it in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from courseyard.backends.sandbox import image as images
+from courseyard.backends.sandbox import limits, machine, namespaces, network, seccomp, system
+from courseyard.backends.sandbox.processes import Process
+from courseyard.errors import StartError, UnsupportedError
+from courseyard.plan.model import ServerPlan
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+PROGRAMS = namespaces.Programs(
+    singleuser=str(_PACKAGE / "singleuser"),
+    become=str(Path(__file__).parent / "inside" / "become.py"),
+)
+START = f"{namespaces.PROGRAMS}/start.py"
+_TIMEOUT = 60.0  # seconds until the namespaces stand; normally 0.05
+_LONGEST = 64 * 1024  # bytes of an answer from inside
+STATUS = "status.json"
+NOTICES = "notices"  # folder that the server sees read-only
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that one launch needs."""
+
+    plan: ServerPlan
+    environment: Mapping[str, str]  # with the secrets
+    folder: Path  # of the server's records; the status file goes there
+    sources: Mapping[str, int]  # mount source → opened folder
+    listening: socket.socket
+    output: int  # descriptor for what the server writes
+    cgroup: limits.Cgroup = field(default_factory=limits.Cgroup)
+    relay: bool = True
+    command: tuple[str, ...] = (START,)  # what the image's Python runs
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The processes of a started server."""
+
+    outer: Process  # bubblewrap outside; ends with the server
+    init: Process  # first process of the PID namespace: when it dies, all of them die
+    server: Process
+    relay: socket.socket | None
+    helpers: tuple[Process, ...] = ()
+
+
+def check(plan: ServerPlan) -> None:
+    """Refuse what this backend does not have.
+
+    Raises:
+        UnsupportedError: with what the person or the administrators can do.
+    """
+    extra = {**plan.limits.extra_limits, **plan.limits.extra_guarantees}
+    if extra:
+        raise UnsupportedError(
+            f"{plan.title} needs {', '.join(sorted(extra))}, which this machine does not offer.",
+            "Ask the course's staff whether there is a variant that runs here.",
+        )
+    if plan.image.path is None:
+        raise UnsupportedError(
+            "The software of this server is a container image, which this machine cannot run.",
+            "Ask an administrator to list a directory for it in images.yaml.",
+            detail=f"image {plan.image.reference} has no path",
+        )
+    if plan.network == "full":
+        network.internet()
+
+
+@dataclass
+class Launch:
+    """One launch; ``run`` once in a thread, ``abort`` from anywhere."""
+
+    wanted: Wanted
+    _process: subprocess.Popen[bytes] | None = None
+    _helpers: list[Process] = field(default_factory=list)
+    _channel: socket.socket | None = None
+    _aborted: bool = False
+
+    def run(self) -> Running:
+        """Start the server's program; on failure nothing is left running.
+
+        Raises:
+            UnsupportedError: the image or the machine does not do.
+            StartError: a step failed or took too long.
+        """
+        check(self.wanted.plan)
+        try:
+            return self._run()
+        except (OSError, ValueError, TimeoutError) as error:
+            self.abort()
+            raise self._failure(f"{type(error).__name__}: {error}") from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Stop the launch and kill what it started; idempotent."""
+        self._aborted = True
+        if self._channel is not None:
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
+        for helper in self._helpers:
+            helper.signal(signal.SIGKILL)
+        if self._process is not None:
+            kill_unfinished(self.wanted.folder)
+            # Its child waits for ever when bubblewrap dies before telling its pid.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
+
+    def _run(self) -> Running:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with self._channel, theirs:
+            self._channel.settimeout(_TIMEOUT)
+            self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            image = images.examine(_image_path(self.wanted.plan))
+            self._process = self._spawn(image, theirs.fileno())
+            theirs.close()
+            if self._aborted:
+                raise self._failure("aborted")
+            pid, relay = self._ready()
+            try:
+                init = Process.of(_status(self.wanted.folder)["child-pid"])
+                self._check_mounts(pid)
+                if self.wanted.plan.network == "full":
+                    real = machine.is_root()
+                    self._helpers.append(Process.of(network.internet().start(pid, real_ids=real)))
+                server = Process.of(pid)
+                self._go(image)
+            except BaseException:
+                if relay is not None:
+                    relay.close()
+                raise
+        return Running(Process.of(self._process.pid), init, server, relay, tuple(self._helpers))
+
+    def _spawn(self, image: images.Image, channel: int) -> subprocess.Popen[bytes]:
+        wanted = self.wanted
+        with contextlib.ExitStack() as stack:
+            passed = [channel, wanted.listening.fileno(), *wanted.sources.values()]
+
+            def descriptor(content: bytes) -> int:
+                number = os.memfd_create("courseyard")
+                stack.callback(os.close, number)
+                os.write(number, content)
+                os.lseek(number, 0, os.SEEK_SET)
+                passed.append(number)
+                return number
+
+            status = os.open(wanted.folder / STATUS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            stack.callback(os.close, status)
+            passed.append(status)
+            words = self._words(image, descriptor)
+            words += ["--json-status-fd", str(status)]
+            arguments = descriptor("".join(f"{word}\0" for word in words).encode())
+            joining = wanted.cgroup.join()
+            for number in joining:
+                stack.callback(os.close, number)
+
+            def join() -> None:
+                for number in joining:
+                    os.write(number, b"0")
+
+            port = [str(network.RELAY_PORT)] if wanted.relay else []
+            inside = [str(channel), str(wanted.listening.fileno()), *port]
+            return subprocess.Popen(
+                [machine.bubblewrap(), "--args", str(arguments), "--", image.python, "-I", "-S",
+                 namespaces.BECOME, *inside],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stdout=wanted.output,
+                stderr=wanted.output,
+                cwd="/",
+                env={},
+                start_new_session=True,
+                preexec_fn=join,
+            )  # fmt: skip
+
+    def _words(self, image: images.Image, descriptor: Callable[[bytes], int]) -> list[str]:
+        view = system.of_tree(Path(image.root)) if image.root else system.of_machine()
+        resolver = network.internet().resolver if self.wanted.plan.network == "full" else ""
+        (self.wanted.folder / NOTICES).mkdir(mode=0o755, exist_ok=True)
+        made = namespaces.words(
+            self.wanted.plan, view, image, PROGRAMS, real_ids=machine.is_root(),
+            resolver=resolver, notices=str(self.wanted.folder / NOTICES),
+        )  # fmt: skip
+        words: list[str] = []
+        for word in made:
+            if isinstance(word, namespaces.Data):
+                words.append(str(descriptor(word.content)))
+            elif isinstance(word, namespaces.Source):
+                words.append(f"/proc/self/fd/{self.wanted.sources[word.relative]}")
+            else:
+                words.append(word)
+        filter_ = seccomp.program()
+        if filter_ is not None:
+            words += ["--seccomp", str(descriptor(filter_))]
+        return words
+
+    def _ready(self) -> tuple[int, socket.socket | None]:
+        """Wait for become.py; its pid out here, and the relay's listener."""
+        assert self._channel is not None
+        space = socket.CMSG_SPACE(struct.calcsize("3i")) + socket.CMSG_SPACE(4)
+        text, ancillary, _, _ = self._channel.recvmsg(_LONGEST, space)
+        pid, relay = 0, None
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_CREDENTIALS:
+                pid = struct.unpack("3i", data)[0]
+            elif kind == socket.SCM_RIGHTS:
+                relay = socket.socket(fileno=struct.unpack("i", data[:4])[0])
+        answer = json.loads(text) if text else {"error": "bubblewrap ended"}
+        if "error" in answer or not pid:
+            raise self._failure(str(answer.get("error", "nobody sent it")))
+        return pid, relay
+
+    def _check_mounts(self, pid: int) -> None:
+        """What is mounted is what was opened, whatever happened to the paths meanwhile."""
+        if not machine.is_root():
+            return  # one UID: there is nobody to protect from, and /proc/PID/root is closed
+        for mount in self.wanted.plan.mounts:
+            inside = Path(f"/proc/{pid}/root{mount.target}").stat()
+            opened = os.fstat(self.wanted.sources[mount.source])
+            if (inside.st_dev, inside.st_ino) != (opened.st_dev, opened.st_ino):
+                raise self._failure(f"{mount.source} was replaced during the start")
+
+    def _go(self, image: images.Image) -> None:
+        assert self._channel is not None
+        plan, who = self.wanted.plan, self.wanted.plan.identity
+        bounded = bool(self.wanted.cgroup.folders)
+        environment = {
+            "PATH": f"{image.bin}:/usr/local/bin:/usr/bin:/bin".removeprefix(":"),
+            "LANG": "C.UTF-8",
+            "SHELL": "/bin/bash",
+            **({"EMAIL": who.email} if who.email else {}),  # read by git
+            **self.wanted.environment,
+            "HOME": who.home,
+            "USER": who.username,
+            "LOGNAME": who.username,
+            "COURSEYARD_SOCKET_FD": str(self.wanted.listening.fileno()),
+        }
+        request = {
+            "argv": [image.python, *self.wanted.command],
+            "environment": environment,
+            "folder": who.home,
+            "home": who.home,
+            "uid": who.uid,
+            "gid": who.gid,
+            "groups": sorted({group.gid for group in who.supplementary} - {who.gid}),
+            "umask": who.umask,
+            "nice": 0 if bounded else 5,
+            "rlimits": limits.rlimits(plan.limits, cgroup=bounded),
+        }
+        self._channel.sendall(json.dumps(request).encode())
+        answer = self._channel.recv(_LONGEST)
+        if answer:
+            raise self._failure(str(json.loads(answer).get("error")))
+
+    def _failure(self, detail: str) -> StartError:
+        return StartError(
+            "The server could not be started.",
+            "Try again; if it happens again, tell the administrators.",
+            detail=detail,
+        )
+
+
+def _image_path(plan: ServerPlan) -> Path:
+    assert plan.image.path is not None  # check() ran
+    return plan.image.path
+
+
+def _status(folder: Path) -> dict[str, int]:
+    """What bubblewrap wrote: ``child-pid``, and ``exit-code`` after the end."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for line in (folder / STATUS).read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                found.update(json.loads(line))
+    return found
+
+
+def kill_unfinished(folder: Path) -> None:
+    """Kill what a start that did not finish left, by the status file in ``folder``."""
+    pid = _status(folder).get("child-pid")
+    with contextlib.suppress(OSError):
+        if pid and Path(f"/proc/{pid}/comm").read_text().strip() == "bwrap":
+            Process.of(pid).signal(signal.SIGKILL)
+
+
+def exit_code(folder: Path) -> int | None:
+    """Exit status of the server whose status file lies in ``folder``; None when unknown."""
+    return _status(folder).get("exit-code")

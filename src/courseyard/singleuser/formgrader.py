@@ -1,0 +1,88 @@
+"""Two mendings of nbgrader 0.9's formgrader, as a page of its own under a hub and offline."""
+
+# mypy: disable-error-code="misc, import-not-found, attr-defined, untyped-decorator"
+# Jupyter and nbgrader are the image's: they have no types here.
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from nbconvert.exporters import HTMLExporter
+from nbgrader.server_extensions.formgrader import handlers
+from tornado import web
+
+#: What nbconvert's macro writes when it is called without an address (base/mathjax.html.j2);
+#: nbgrader's template calls it so, whatever ``HTMLExporter.mathjax_url`` says.
+_PUBLIC_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"
+
+#: Formgrader waits for MathJax before its keyboard works; this stands in where there is none.
+_NO_MATHJAX = """<script>
+window.MathJax = window.MathJax || {Hub: {
+  Config: () => {}, Queue: () => {}, Typeset: () => {},
+  Startup: {signal: {Interest: call => window.addEventListener("load", () => call("End"))}}
+}};
+</script>"""
+
+#: In a tab of its own, links to folders lacked the server's prefix (static/js/utils.js, linkTo).
+_LINKS = """
+var linkTo = function (type, path) {
+    var page = {notebook: "/notebooks/", file: "/edit/", directory: "%s/"}[type];
+    return (_, element) => $(element).attr("href", base_url + page + path).attr("target", "_blank")[0];
+};
+"""
+
+
+class UtilsHandler(JupyterHandler):
+    """nbgrader's ``utils.js`` with links that work below the prefix of a user's server."""
+
+    def initialize(self, folders: str) -> None:
+        self.folders = folders
+
+    @web.authenticated
+    def get(self) -> None:
+        text = Path(handlers.static_path, "js", "utils.js").read_text(encoding="utf-8")
+        self.set_header("Content-Type", "application/javascript; charset=utf-8")
+        self.finish(text + _LINKS % self.folders)
+
+
+class LocalMathJax(HTMLExporter):
+    """Pages that ask no other host for MathJax."""
+
+    def __init__(self, mathjax: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mathjax = mathjax
+
+    def from_notebook_node(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
+        html, resources = super().from_notebook_node(*args, **kwargs)
+        return localise(html, self.mathjax), resources
+
+
+def localise(html: str, mathjax: str) -> str:
+    """``html`` with its first public MathJax script replaced by ``mathjax``, or by a stand-in."""
+    start = html.find(f'<script src="{_PUBLIC_MATHJAX}')
+    end = html.find("</script>", start)
+    if start < 0 or end < 0:
+        return html
+    script = f'<script src="{mathjax}"></script>' if mathjax else _NO_MATHJAX
+    return html[:start] + script + html[end + len("</script>") :]
+
+
+def prepare(app: Any) -> None:
+    """Before the extensions load: the first handler of an address answers."""
+    folders = "/lab/tree" if "/lab" in app.default_url else "/tree"
+    address = url_path_join(app.base_url, "formgrader/static/js/utils.js")
+    app.web_app.add_handlers(".*$", [(address, UtilsHandler, {"folders": folders})])
+
+
+def mend(app: Any) -> None:
+    """After the extensions are loaded."""
+    settings = app.web_app.settings
+    exporter = settings.get("nbgrader_exporter")
+    if exporter is None:
+        return
+    mathjax = settings.get("mathjax_url", "")
+    if mathjax:
+        mathjax = f"{mathjax}?config={settings['mathjax_config']}"
+    settings["nbgrader_exporter"] = LocalMathJax(mathjax, config=exporter.config)

@@ -1,0 +1,45 @@
+# mypy: ignore-errors
+# Courseyard wrote this file; nbgrader reads it in the server, in kernels and in terminals.
+# The values lie beside it as data; below them come the course file's own lines and, in an
+# instructor's server, the file that instructors keep in the course directory.
+import json
+import logging
+import pathlib
+
+_here = pathlib.Path(__file__).resolve().parent
+for _class, _traits in json.loads((_here / "nbgrader.json").read_text("utf-8")).items():
+    for _trait, _value in _traits.items():
+        setattr(c[_class], _trait, _value)  # noqa: F821  (traitlets gives `c`)
+
+
+def _run(path, name):
+    """Run lines of configuration; a mistake in them costs only themselves."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        logging.getLogger("courseyard").warning("%s cannot be read: %s", name, error)
+        return
+    try:
+        exec(compile(text, name, "exec"), {"c": c, "get_config": lambda: c})  # noqa: F821, S102
+    except (Exception, SystemExit) as error:
+        line = getattr(error, "lineno", None)
+        trace = error.__traceback__
+        while trace is not None and line is None:
+            if trace.tb_frame.f_code.co_filename == name:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        logging.getLogger("courseyard").warning(
+            "%s:%s: %s: %s; the lines below it are not in force",
+            name,
+            line or 1,
+            type(error).__name__,
+            error,
+        )
+
+
+_run(_here / "nbgrader_course.py", "nbgrader_config of the course file")
+_more = json.loads((_here / "nbgrader_append.json").read_text("utf-8"))
+if _more:
+    _run(pathlib.Path(_more), _more)

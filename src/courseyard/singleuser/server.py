@@ -1,0 +1,86 @@
+"""The last step of a start: this process becomes ``jupyterhub-singleuser``."""
+
+# mypy: disable-error-code="misc, has-type"
+# Jupyter is the image's: it has no types here.
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+
+FORMGRADER = "nbgrader.server_extensions.formgrader"
+
+
+class InheritedSocketServer(ServerApp):
+    """A Jupyter server on a socket that listens already; it opens no port.
+
+    The socket was made outside of the network namespace (backends/sandbox/network.py).
+    """
+
+    inherited: socket.socket | None = None
+
+    def _find_http_port(self) -> None:
+        if self.inherited is None:
+            super()._find_http_port()
+
+    def _bind_http_server_tcp(self) -> bool:
+        if self.inherited is None:
+            return bool(super()._bind_http_server_tcp())
+        self.http_server.add_socket(self.inherited)
+        return True
+
+    def find_server_extensions(self) -> None:
+        super().find_server_extensions()
+        # Jupyter imports also what is switched off: half a second of nbgrader in each server.
+        on = {name: loaded for name, loaded in self.jpserver_extensions.items() if loaded}
+        self.jpserver_extensions = on
+
+    def load_server_extensions(self) -> None:
+        if not self.jpserver_extensions.get(FORMGRADER):
+            super().load_server_extensions()
+            return
+        # Imported here alone: nbgrader is slow to import, and most servers do not need it.
+        formgrader = importlib.import_module(f"{__package__}.formgrader")
+        formgrader.prepare(self)
+        super().load_server_extensions()
+        formgrader.mend(self)
+
+    def write_browser_open_files(self) -> None:
+        """Nobody opens a browser in here; the files would hold the token."""
+
+    def write_server_info_file(self) -> None:
+        """The same: ``jpserver-<pid>.json`` would hold the token."""
+
+
+def take_socket(descriptor: str) -> socket.socket | None:
+    """The inherited socket, closed to kernels and terminals; None without one.
+
+    Raises:
+        SystemExit: the descriptor is not a listening TCP socket.
+    """
+    if not descriptor:
+        return None
+    try:
+        fd = int(descriptor)
+        os.set_inheritable(fd, False)
+        inherited = socket.socket(fileno=fd)
+        listening = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"courseyard: no socket to listen on: {error}") from error
+    if not listening or inherited.type != socket.SOCK_STREAM:
+        raise SystemExit("courseyard: the socket that was handed in does not listen")
+    inherited.setblocking(False)
+    return inherited
+
+
+def become(plan: dict[str, Any], descriptor: str) -> None:
+    """Serve until the hub or the person ends it."""
+    InheritedSocketServer.inherited = take_socket(descriptor)
+    # Not before the environment is complete: it is read when the module is imported.
+    from jupyterhub.singleuser.extension import JupyterHubSingleUser
+
+    JupyterHubSingleUser.serverapp_class = InheritedSocketServer
+    JupyterHubSingleUser.launch_instance(argv=[])

@@ -1,0 +1,101 @@
+"""Become a person's Jupyter server.
+
+Run as ``<image>/bin/python start.py`` inside the namespaces of a backend, which has set identity,
+mounts, environment and umask from the plan. Here the rest of the plan is carried out: links of the
+home directory and Jupyter's configuration; then this process becomes ``jupyterhub-singleuser``.
+
+Inputs: the plan (``/etc/courseyard/plan.json``, or the file in ``COURSEYARD_PLAN``), the environment
+that JupyterHub gives to a single-user server, and ``COURSEYARD_SOCKET_FD``, a listening socket
+(without it, as in a pod, the server opens the port of ``JUPYTERHUB_SERVICE_URL`` itself).
+
+Python 3.9 and the standard library alone, because the software of a course may be old.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+PLAN = "/etc/courseyard/plan.json"
+FOLDER = Path(__file__).resolve().parent
+log = logging.getLogger("courseyard")
+
+
+def isolate() -> None:
+    """Start again without PYTHONPATH, which holds folders that other people may write.
+
+    Kernels keep the variable. A course's ``pymod/json.py`` must not become the server's ``json``.
+    """
+    if not sys.flags.isolated or sys.flags.no_site:
+        os.execv(sys.executable, [sys.executable, "-I", str(FOLDER / "start.py"), *sys.argv[1:]])  # noqa: S606
+
+
+def part(name: str) -> Any:
+    """The module ``name`` beside this file, wherever the folder is bound."""
+    parent = str(FOLDER.parent)
+    sys.path.insert(0, parent)
+    try:
+        return importlib.import_module(f"{FOLDER.name}.{name}")
+    finally:
+        sys.path.remove(parent)
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan, a ServerPlan in JSON.
+
+    Raises:
+        SystemExit: it cannot be read or is of another version.
+    """
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"courseyard: the plan of this server cannot be read: {error}") from error
+    if not isinstance(plan, dict) or plan.get("version") != 1:
+        raise SystemExit("courseyard: the plan of this server has another version than its start")
+    return plan
+
+
+def check_umask(wanted: int) -> None:
+    """Set the plan's umask where the launcher did not."""
+    before = os.umask(wanted)
+    if before != wanted:
+        log.warning("the umask was %04o; it is %04o now", before, wanted)
+
+
+def prefer_image() -> None:
+    """Find the image's programs first: nbgrader runs ``alembic``, terminals run ``nbgrader``."""
+    folder = os.path.join(sys.prefix, "bin")  # noqa: PTH118
+    others = [p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != folder]
+    os.environ["PATH"] = os.pathsep.join([folder, *others])
+
+
+def main() -> None:
+    isolate()
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("courseyard: %(message)s"))
+    log.addHandler(handler)
+    log.propagate = False
+    plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
+    check_umask(plan["identity"]["umask"])
+    home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
+    os.environ.setdefault("SHELL", "/bin/bash")
+    prefer_image()
+    persistent = Path(plan["start_folder"]) / ".home"
+    for problem in part("links").make_links(home, persistent, plan["home_links"]):
+        log.warning("%s", problem)
+    config = part("configuration").write(plan, home / ".courseyard", FOLDER)
+    os.environ["JUPYTER_CONFIG_PATH"] = str(config)
+    # The home directory, not /notebooks: configuration files lying there must not stop a start.
+    os.chdir(home)
+    # Last, so that nothing there hides a module of the server's own.
+    sys.path.extend(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    part("server").become(plan, os.environ.pop("COURSEYARD_SOCKET_FD", ""))
+
+
+if __name__ == "__main__":
+    main()

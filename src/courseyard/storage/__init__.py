@@ -1,0 +1,1 @@
+"""Folders of users and courses under real UIDs: layout, policy, difference, application."""
