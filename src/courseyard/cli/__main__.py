@@ -1,0 +1,5 @@
+"""``python -m courseyard.cli`` is ``courseyard``."""
+
+from courseyard.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""How commands speak: Rich on a terminal, plain lines when piped, JSON where a program reads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from courseyard.errors import CourseyardError, Problem, Severity
+
+log = logging.getLogger(__name__)
+
+#: Told how much is done (0 to 1) and what is being done.
+Tell = Callable[[float, str], None]
+
+
+def clean(text: str) -> str:
+    """``text`` with control characters made visible: a title must not draw on the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def out() -> Console:
+    """Standard output as it is now."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Standard error as it is now."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def line(text: str = "", style: str = "") -> None:
+    """One line of output; never read as markup."""
+    out().print(Text(text, style=style))
+
+
+def plain(text: str) -> None:
+    """One line of output as it is, for programs and pipes."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str, style: str = "") -> None:
+    """One line for the person beside the output, on standard error."""
+    err().print(Text(text, style=style))
+
+
+def print_json(value: Any) -> None:
+    """``value`` as JSON for a program."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; aligned columns without lines where the output is not a terminal."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    console = out()
+    if console.is_terminal:
+        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for heading in headings:
+            shown.add_column(heading, overflow="fold")
+        for row in cells:
+            shown.add_row(*(Text(cell) for cell in row))
+        Console(file=sys.stdout, highlight=False).print(shown)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in ([heading.upper() for heading in headings], *cells):
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def problem(found: Problem) -> None:
+    """A problem of a file on one line of standard output: ``file:line: key: message``."""
+    level = "red" if found.severity is Severity.ERROR else "yellow"
+    line(clean(str(found)), level)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Tell]:
+    """A bar for what takes longer than two seconds; plain lines when piped."""
+    console = err()
+    if not console.is_terminal:
+        yield _plain_tell()
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def tell(part: float, message: str) -> None:
+            bar.update(task, completed=part, description=clean(message))
+
+        yield tell
+
+
+def _plain_tell() -> Tell:
+    last = ""
+
+    def tell(part: float, message: str) -> None:
+        nonlocal last
+        if message != last:
+            last = message
+            note(f"{clean(message)} …" if part < 1 else clean(message))
+
+    return tell
+
+
+def error(found: CourseyardError) -> None:
+    """An error in the person's words, with the next step; causes only with ``--debug``."""
+    note(clean_lines(found.message), "red")
+    if found.next_step:
+        note(clean_lines(found.next_step))
+    problems: tuple[Problem, ...] = getattr(found, "problems", ())
+    for each in problems:
+        if str(each) not in found.message:
+            note(clean(str(each)))
+    # The person at this command line runs the site: causes are theirs to see.
+    if found.detail:
+        note(clean_lines(found.detail), "dim")
+    log.debug("%s %s", found.reason, found.id, exc_info=found)
+
+
+def clean_lines(text: str) -> str:
+    """:func:`clean` for text of several lines."""
+    return "\n".join(clean(part) for part in text.splitlines())
+
+
+def fail(message: str, next_step: str = "") -> NoReturn:
+    """End the command with a sentence and exit status 1."""
+    note(clean_lines(message), "red")
+    if next_step:
+        note(clean_lines(next_step))
+    raise typer.Exit(1)
+
+
+def set_up_log(debug: bool) -> None:
+    """Log to standard error; a command is silent there unless asked."""
+    level = logging.DEBUG if debug else logging.ERROR
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
+    )
+    os.environ["COURSEYARD_DEBUG"] = "1" if debug else ""

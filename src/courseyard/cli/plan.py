@@ -1,0 +1,81 @@
+"""``courseyard plan``: what a server of somebody gets, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from courseyard.access import Role, Target
+from courseyard.cli import output
+from courseyard.cli.sites import HERE, SiteOption, complete_course, open_site
+from courseyard.errors import DeniedError, PlanError
+from courseyard.hints import did_you_mean
+from courseyard.people import open_people
+from courseyard.plan import build
+from courseyard.plan.explain import explain, sections
+from courseyard.plan.model import ServerPlan
+
+
+def plan(
+    user: Annotated[str, typer.Argument(help="A username.", show_default=False)],
+    course: Annotated[
+        str,
+        typer.Argument(
+            help="A course's slug, or `general/<key>` for a general environment.",
+            autocompletion=complete_course,
+            show_default="the first general environment",
+        ),
+    ] = "general",
+    role: Annotated[
+        Role | None,
+        typer.Option(help="The role of the server.", show_default="student, for a course"),
+    ] = None,
+    site: SiteOption = HERE,
+    as_json: Annotated[bool, typer.Option("--json", help="The plan itself, as JSON.")] = False,
+) -> None:
+    """Show the plan of a server, with the reason of each mount, group and limit."""
+    known = open_site(site)
+    target = _target(course, role)
+    if target.course is not None and target.course not in known.courses:
+        hint = did_you_mean(target.course, known.courses, "; see `courseyard courses`")
+        raise PlanError(f"There is no course {target.course!r}{hint}")
+    person = open_people(known.site).get_now(user)
+    everything = build.Known(
+        courses=known.courses, catalog=known.catalog, named=known.snapshot.of_person
+    )
+    now = datetime.now(known.site.tz)
+    try:
+        made = build.plan_server(known.site, everything, person, target, now)
+    except DeniedError as error:
+        output.fail(error.message, f"Why: {error.detail}.")
+    if as_json:
+        output.plain(made.to_json())
+    else:
+        _show(made)
+
+
+def _target(course: str, role: Role | None) -> Target:
+    target = Target.parse(course)
+    if role is None or role is target.role:
+        return target
+    if role is Role.GENERAL or target.role is Role.GENERAL:
+        raise typer.BadParameter(
+            f"{course!r} has no role {role.value}: a course takes student or instructor, a general "
+            "environment takes general",
+            param_hint="--role",
+        )
+    return Target(role, target.course)
+
+
+def _show(made: ServerPlan) -> None:
+    if not output.out().is_terminal:
+        for text in explain(made):
+            output.plain(text)
+        return
+    for heading, rows in sections(made):
+        if rows:
+            output.line()
+            output.line(heading, "bold")
+            output.table(("", "", "because"), rows)

@@ -1,0 +1,143 @@
+"""The parts of a running site as processes: started, watched, started again, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from courseyard.errors import StartError
+
+_LOG_LIMIT = 10 * 1024**2  # bytes; a longer log is put aside at the next start
+_LAST_LINES = 15
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a part that dies
+_CALM = 60.0  # seconds after which a part counts as well again
+_STOP = 15.0  # seconds to end by itself
+
+
+@dataclass
+class Part:
+    """One process of a site."""
+
+    name: str
+    command: list[str]
+    log: Path
+    ready: Callable[[], bool]
+    patience: float  # seconds until it must be ready
+    #: Bubblewrap stands around it: signals go to what is inside.
+    walled: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = _FIRST_PAUSE
+    again_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start the process; it ends when the process that supervises it ends."""
+        setpriv = shutil.which("setpriv")
+        # What dies with us: the agent asked politely, so that it lets go of its servers.
+        how = "KILL" if self.walled else "TERM"
+        prefix = [setpriv, "--pdeathsig", how] if setpriv else []
+        number = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        with os.fdopen(number, "ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            StartError: it ended or did not answer in time; with the last lines of its log.
+        """
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            if self.ready():
+                return
+            if not self.alive:
+                raise self._failed("ended while it started")
+            time.sleep(0.1)
+        raise self._failed(f"did not answer in {self.patience:.0f} seconds")
+
+    def _failed(self, what: str) -> StartError:
+        return StartError(
+            f"The {self.name} {what}.",
+            f"Its log is {self.log}; the last lines:",
+            detail=last_lines(self.log),
+        )
+
+    def look_after(self, say: Callable[[str], None]) -> None:
+        """Start it again when it has ended, each time after a longer pause."""
+        now = time.monotonic()
+        if self.alive:
+            if now - self.started > _CALM:
+                self.pause = _FIRST_PAUSE
+            return
+        if not self.again_at:
+            self.again_at = now + self.pause
+            self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+            code = self.process.returncode if self.process else "?"
+            say(f"The {self.name} ended ({code}) and is started again; see {self.log}")
+        elif now >= self.again_at:
+            self.again_at = 0.0
+            self.start()
+
+    def stop(self) -> None:
+        """Ask it to end, then make it; no-op when it has ended."""
+        if self.process is None or not self.alive:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            for pid in self._ask():
+                os.kill(pid, signal.SIGTERM)
+        try:
+            self.process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+
+    def _ask(self) -> list[int]:
+        """Whom to ask: the process, or what runs behind bubblewrap, whose end ends the wall."""
+        assert self.process is not None
+        inside = descendants(self.process.pid) if self.walled else []
+        return inside or [self.process.pid]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``, nearest first."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def rotate(log: Path) -> None:
+    """Put a long log aside."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_name(f"{log.name}.1"))
+
+
+def last_lines(log: Path, lines: int = _LAST_LINES) -> str:
+    """The last lines of a log; "" when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16384))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,1 @@
+"""JupyterHub as a university needs it: courses instead of one server for each person."""

@@ -1,0 +1,154 @@
+"""Who logs in. Whatever the way, only people whom the site's people source knows get in."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+from jupyterhub.auth import Authenticator
+from tornado import web  # type: ignore[attr-defined]
+from traitlets.utils.importstring import import_item
+
+from courseyard.errors import CourseyardError, SettingsError, SourceDownError, UnknownPersonError
+from courseyard.hub.failure import log_line
+from courseyard.hub.home import words
+from courseyard.hub.runtime import Runtime
+from courseyard.settings import Site
+
+if TYPE_CHECKING:
+    from courseyard.agent.client import AgentClient
+
+PASSWORDS_FILE = "passwords.yaml"
+#: Longest username or password that is looked at.
+_LONGEST = 1024
+
+
+class KnownPeople(Authenticator):
+    """Mixed into every authenticator: the account must be one that People knows."""
+
+    runtime: Runtime
+
+    async def get_authenticated_user(self, handler: Any, data: Any) -> dict[str, Any] | None:
+        model = await super().get_authenticated_user(handler, data)
+        if not model:
+            return None
+        try:
+            person = await self.runtime.person(model["name"])
+        except UnknownPersonError as error:
+            self.log.warning("Log-in refused: %s", log_line(error))
+            raise web.HTTPError(403, words.UNKNOWN_ACCOUNT) from error
+        except CourseyardError as error:
+            self.log.error("Log-in not possible: %s", log_line(error))  # noqa: TRY400
+            raise web.HTTPError(503, words.PEOPLE_DOWN) from error
+        if person.username != model["name"]:
+            self.log.warning("Log-in refused: %r is %r", model["name"], person.username)
+            raise web.HTTPError(403, words.UNKNOWN_ACCOUNT)
+        return cast(dict[str, Any], model)
+
+    async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
+        """An account that the institution closed is logged out; a dead source logs out nobody."""
+        try:
+            await self.runtime.person(user.name)
+        except UnknownPersonError:
+            return False
+        except SourceDownError:
+            return True
+        return await super().refresh_user(user, handler, **kwargs)
+
+
+class DemoAuthenticator(Authenticator):
+    """Accounts of the people file, each with a password of its own in ``passwords.yaml``."""
+
+    runtime: Runtime
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
+        """The username when the password is right, else None."""
+        site = self.runtime.site
+        username = data.get("username", "")[:_LONGEST]
+        given = data.get("password", "")[:_LONGEST].encode()
+        try:
+            passwords = await asyncio.to_thread(read_passwords, site)
+        except SettingsError as error:
+            self.log.error("Nobody can log in: %s", log_line(error))  # noqa: TRY400
+            raise web.HTTPError(503, words.PASSWORDS_DOWN) from error
+        wanted = passwords.get(self.normalize_username(username), "").encode()
+        # The comparison takes as long for a name that nobody has.
+        right = hmac.compare_digest(given, wanted or b"\0" * 16)
+        return username if right and wanted else None
+
+
+class PamAuthenticator(Authenticator):
+    """The machine's own accounts; the agent asks PAM, because the hub has no rights."""
+
+    runtime: Runtime
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
+        """The username when PAM says yes, else None."""
+        username = data.get("username", "")[:_LONGEST]
+        backend = cast("AgentClient", self.runtime.backend)
+        try:
+            right = await backend.pam_login(
+                self.normalize_username(username), data.get("password", "")[:_LONGEST]
+            )
+        except CourseyardError as error:
+            self.log.error("Log-in not possible: %s", log_line(error))  # noqa: TRY400
+            raise web.HTTPError(503, words.LOGIN_DOWN) from error
+        return username if right else None
+
+
+def read_passwords(site: Site) -> dict[str, str]:
+    """The demo's passwords by username.
+
+    Raises:
+        SettingsError: no such file, others can read it, or it is not ``{username: password}``.
+    """
+    file: Path = site.folder / PASSWORDS_FILE
+    try:
+        if file.stat().st_mode & 0o077:
+            raise SettingsError(f"{PASSWORDS_FILE} can be read by others.", "Run chmod 600 on it.")
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(
+            f"{PASSWORDS_FILE} cannot be read.",
+            "Start the site with `courseyard up`, which makes it.",
+            detail=str(error),
+        ) from error
+    if not isinstance(content, dict) or not all(
+        isinstance(item, str) for pair in content.items() for item in pair
+    ):
+        raise SettingsError(f"{PASSWORDS_FILE} must be a list of `username: password`.")
+    return content
+
+
+def authenticator_class(name: str, runtime: Runtime) -> type[Authenticator]:
+    """The authenticator that the site file names, made to accept known people alone.
+
+    Raises:
+        SettingsError: nothing has this name.
+    """
+    own = {"demo": DemoAuthenticator, "pam": PamAuthenticator}
+    base = own.get(name) or _installed(name)
+    return type(
+        base.__name__,
+        (KnownPeople, base),
+        {"__doc__": base.__doc__, "__module__": __name__, "runtime": runtime},
+    )
+
+
+def _installed(name: str) -> type[Authenticator]:
+    points = [p for p in entry_points(group="jupyterhub.authenticators") if p.name == name]
+    try:
+        found = points[0].load() if points else import_item(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"hub.authenticator: nothing has the name {name!r}.",
+            "Write demo, pam, a name such as google, or module.ClassName.",
+            detail=str(error),
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Authenticator)):
+        raise SettingsError(f"hub.authenticator: {name!r} is not an authenticator.")
+    return found

@@ -1,0 +1,165 @@
+"""The one call in a site's ``jupyterhub_config.py``::
+
+from courseyard.hub.configure import configure
+configure(c, load_site(Path(__file__).parent))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from traitlets.log import get_logger
+
+from courseyard.backends.base import Backend
+from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.culler import SCOPES as CULLER_SCOPES
+from courseyard.hub.culler import SERVICE as CULLER
+from courseyard.hub.culler import cull_forever
+from courseyard.hub.home import handlers, looks
+from courseyard.hub.places import Places, secret_file
+from courseyard.hub.proxy import API_ENTRY, ENTRY, HUB_ROUTES
+from courseyard.hub.routes import QuickTraefikProxy
+from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.spawner import CourseSpawner
+from courseyard.settings import Site
+
+_HERE = Path(__file__).parent
+#: What an administrator may do in JupyterHub: see users and servers, start and stop them; but not
+#: look into them (no ``access:servers``), because users own their data.
+ADMIN_SCOPES = [
+    "admin-ui",
+    "list:users",
+    "read:users",
+    "servers",
+    "read:servers",
+    "delete:servers",
+    "list:services",
+    "read:services",
+    "read:hub",
+    "read:roles",
+    "read:metrics",
+]
+
+
+def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
+    """Configure JupyterHub for ``site``.
+
+    Args:
+        c: the configuration object of ``jupyterhub_config.py``.
+        site: the loaded site file.
+        backend: where servers run; the site's agent by default.
+
+    Raises:
+        SettingsError: a file that the site file names cannot be used.
+    """
+    places = Places(site)
+    places.make()
+    runtime = Runtime(site, backend or _agent(places))
+    # What the layers below say appears in JupyterHub's own log.
+    package = logging.getLogger("courseyard")
+    package.parent = get_logger()
+    package.setLevel(logging.INFO)
+    _hub(c, runtime)
+    _proxy(c, places)
+    _people(c, runtime)
+    _pages(c, runtime)
+    culler_token = secret_file(places.hub_dir / "culler-token")
+    _roles(c, site, culler_token)
+    # JupyterHub reads its configuration inside the loop that serves; other commands have none.
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        runtime.run(runtime.registry.watch())
+        runtime.run(runtime.watch_images())
+        runtime.run(cull_forever(runtime, culler_token))
+    return runtime
+
+
+def _agent(places: Places) -> Backend:
+    from courseyard.agent.client import AgentClient
+
+    return AgentClient(places.agent_socket)
+
+
+def _hub(c: Any, runtime: Runtime) -> None:
+    places, servers = runtime.places, runtime.site.servers
+    c.JupyterHub.bind_url = places.public_url
+    c.JupyterHub.hub_bind_url = places.hub_url
+    c.JupyterHub.db_url = places.database()
+    c.JupyterHub.cookie_secret_file = str(places.hub_dir / "cookie-secret")
+    c.ConfigurableHTTPProxy.pid_file = str(places.hub_dir / "proxy.pid")
+    # Servers and the proxy live on while the hub restarts.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    c.JupyterHub.spawner_class = CourseSpawner
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.redirect_to_server = False
+    c.JupyterHub.default_url = f"{places.base_url}hub/home"
+    c.JupyterHub.concurrent_spawn_limit = servers.starting
+    c.JupyterHub.active_server_limit = servers.all_users
+    c.JupyterHub.init_spawners_timeout = 10
+    # One person's broken start must not stop the hub for everyone.
+    c.Spawner.consecutive_failure_limit = 0
+    c.Spawner.poll_interval = 10
+    c.Spawner.apply_user_options = _ignore_wishes
+    c.JupyterHub.tornado_settings = {
+        SETTING: runtime,
+        "headers": looks.headers(places),
+        "slow_stop_timeout": 5,
+    }
+
+
+def _ignore_wishes(spawner: CourseSpawner, user_options: dict[str, Any]) -> None:
+    """What a browser or a token sends with a start has no effect."""
+
+
+def _proxy(c: Any, places: Places) -> None:
+    c.JupyterHub.proxy_class = QuickTraefikProxy
+    proxy = c.QuickTraefikProxy
+    proxy.should_start = False
+    proxy.traefik_entrypoint = ENTRY
+    proxy.traefik_api_entrypoint = API_ENTRY
+    proxy.traefik_api_url = f"http://127.0.0.1:{places.proxy_api_port}"
+    proxy.traefik_api_username = "hub"
+    proxy.traefik_api_password = places.proxy_password()
+    proxy.dynamic_config_file = str(places.routes_dir / HUB_ROUTES)
+    proxy.static_config_file = str(places.proxy_dir / "unused.toml")
+
+
+def _people(c: Any, runtime: Runtime) -> None:
+    hub, people = runtime.site.hub, runtime.site.people
+    c.JupyterHub.authenticator_class = authenticator_class(hub.authenticator, runtime)
+    # The gate is People: every account that it knows may log in (see KnownPeople).
+    c.Authenticator.allow_all = True
+    c.Authenticator.username_pattern = rf"\A(?:{people.username_pattern})\Z"
+    c.Authenticator.delete_invalid_users = False
+    for name, options in hub.authenticator_options.items():
+        for trait, value in dict(options).items():
+            c[name][trait] = value
+
+
+def _pages(c: Any, runtime: Runtime) -> None:
+    c.JupyterHub.template_paths = [str(_HERE / "templates")]
+    c.JupyterHub.template_vars = looks.template_vars(runtime)
+    handlers.install()
+
+
+def _roles(c: Any, site: Site, culler_token: str) -> None:
+    c.JupyterHub.services = [{"name": CULLER, "api_token": culler_token, "display": False}]
+    c.JupyterHub.load_roles = [
+        {
+            "name": "courseyard-administrator",
+            "description": "Sees users and servers, starts and stops them",
+            "scopes": ADMIN_SCOPES,
+            "users": list(site.people.administrators),
+        },
+        {
+            "name": "courseyard-culler",
+            "description": "Stops servers that nobody uses, forgets people who left",
+            "scopes": CULLER_SCOPES,
+            "services": [CULLER],
+        },
+    ]

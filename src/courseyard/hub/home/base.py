@@ -1,0 +1,130 @@
+"""What our pages share: starting a server from a link or a form, and saying why it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+from urllib.parse import quote
+
+from jupyterhub.handlers.base import BaseHandler
+from tornado.httputil import HTTPHeaders, url_concat
+
+from courseyard.errors import CourseyardError
+from courseyard.hub.failure import StartFailed
+from courseyard.hub.home import words
+from courseyard.hub.home.guard import admit
+from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.spawner import TooManyServersError, check_limit, running_servers
+from courseyard.settings import Site
+
+#: How long a click waits for its start before the progress page is shown, in seconds.
+_SHORT = 1.0
+
+
+class Page(BaseHandler):
+    """A page of ours."""
+
+    @property
+    def runtime(self) -> Runtime:
+        return cast(Runtime, self.settings[SETTING])
+
+    @property
+    def site(self) -> Site:
+        return self.runtime.site
+
+    def asked_by_person(self) -> bool:
+        """Whether this GET is somebody's click, as far as the browser tells (see :func:`is_click`)."""
+        return is_click(self.request.headers)
+
+    async def start_or_open(self, user: Any, name: str, *, asked: bool) -> None:
+        """Redirect to the server ``name`` of ``user``, started when it does not run.
+
+        Raises:
+            StartFailed: it may not or cannot be started.
+        """
+        if name in user.spawners:
+            spawner = user.spawners[name]
+            if spawner.ready and await spawner.poll_and_notify() is None:
+                self.redirect(self.get_next_url(user, default=user.server_url(name)))
+                return
+            if spawner.pending:
+                self.redirect(self._pending_url(user, name))
+                return
+        await admit(self, user.name, name)
+        if not asked:
+            await self._ask(name)
+            return
+        try:
+            check_limit(user, name, self.site.servers.per_user)
+        except TooManyServersError as error:
+            await self._too_many(user, error)
+            return
+        await self._start(user, name)
+
+    async def _start(self, user: Any, name: str) -> None:
+        spawner = user.get_or_create_spawner(name, "", replace_failed=True)
+        # A start that somebody asks for may follow one that failed.
+        if spawner._spawn_future and spawner._spawn_future.done():
+            spawner._spawn_future = None
+        start = asyncio.ensure_future(self.spawn_single_user(user, name, "", options={}))
+        start.add_done_callback(_retrieve)
+        await asyncio.wait([start], timeout=_SHORT)
+        failure = start.exception() if start.done() and not start.cancelled() else None
+        if failure is not None and not (isinstance(failure, StartFailed) and failure.tail):
+            raise failure
+        self.redirect(self._pending_url(user, name))
+
+    def _pending_url(self, user: Any, name: str) -> str:
+        url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}/{quote(name)}"
+        following = self.get_argument("next", "")
+        return url_concat(url, {"next": following}) if following else url
+
+    async def _ask(self, name: str) -> None:
+        await self._message(
+            self.runtime.title_of(name),
+            [words.CONFIRM_LEAD],
+            buttons=[{"label": words.START, "action": self.request.uri}],
+        )
+
+    async def _too_many(self, user: Any, error: CourseyardError) -> None:
+        self.set_status(409)
+        buttons = [
+            {
+                "label": words.stop_title(s.title or s.name),
+                "action": f"{self.hub.base_url}stop/{s.name}",
+            }
+            for s in running_servers(user)
+        ]
+        lines = [error.message, error.next_step]
+        await self._message(words.LIMIT_TITLE, lines, buttons=buttons)
+
+    async def _message(
+        self, title: str, lines: list[str], *, buttons: list[dict[str, str]]
+    ) -> None:
+        html = await self.render_template(
+            "courseyard/message.html", title=title, lines=lines, buttons=buttons
+        )
+        self.finish(html)
+
+
+def is_click(headers: HTTPHeaders) -> bool:
+    """Whether a GET comes from a person's click or typing rather than from another page's script.
+
+    A link can only start one of the person's own servers, within their own limit; still no page
+    may do that unseen. Browsers say who asks (W3C Fetch Metadata): an image, a frame or a script
+    is no navigation of the whole page, and a navigation from another site that nobody clicked
+    lacks ``Sec-Fetch-User``. Those are shown a button instead. Without the headers (old browsers,
+    plain HTTP by name) the link works, because course pages must be able to link here.
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site is None:
+        return True
+    if headers.get("Sec-Fetch-Mode") != "navigate" or headers.get("Sec-Fetch-Dest") != "document":
+        return False
+    return site in ("same-origin", "same-site", "none") or headers.get("Sec-Fetch-User") == "?1"
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Take the exception of a start that nobody waits for; the spawner has logged it."""
+    if not future.cancelled():
+        future.exception()

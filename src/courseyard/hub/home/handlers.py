@@ -1,0 +1,147 @@
+"""The hub's own pages, put before JupyterHub's so that they take their place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from jupyterhub import handlers as stock
+from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.scopes import needs_scope
+from tornado import web  # type: ignore[attr-defined]
+
+from courseyard.access import Target
+from courseyard.errors import CourseyardError
+from courseyard.hub.failure import StartFailed
+from courseyard.hub.home import assets, view, words
+from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
+from courseyard.hub.home.base import Page
+from courseyard.hub.home.guard import GuardedServerApi
+from courseyard.hub.names import name_of
+from courseyard.hub.spawner import running_servers
+
+
+class HomeHandler(Page):
+    """The course page."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        user = self.current_user
+        await self.notice_ended(user)
+        query = self.get_argument("q", "")[:100].strip()
+        try:
+            page = await view.course_page(self.runtime, user, query)
+        except CourseyardError as error:
+            raise StartFailed(error) from error
+        self.set_header("Cache-Control", "no-store")
+        self.finish(await self.render_template("courseyard/home.html", page=page))
+
+    async def notice_ended(self, user: Any) -> None:
+        """Let JupyterHub see servers that ended since it last looked; never wait long for it."""
+        polls = [
+            asyncio.ensure_future(s.poll_and_notify()) for s in running_servers(user) if s.ready
+        ]
+        if polls:
+            await asyncio.wait(polls, timeout=1)
+
+
+class GoHandler(Page):
+    """``/hub/go/<course>``: open it when it runs, else start it, whatever else runs."""
+
+    @web.authenticated
+    async def get(self, link: str) -> None:
+        await self.go(link, asked=self.asked_by_person())
+
+    @web.authenticated
+    async def post(self, link: str) -> None:
+        await self.go(link, asked=True)
+
+    async def go(self, link: str, *, asked: bool) -> None:
+        try:
+            target = Target.parse(link)
+        except (CourseyardError, ValueError) as error:
+            raise web.HTTPError(404, words.NO_SUCH_LINK) from error
+        if target.environment is not None and target.environment not in self.site.environments:
+            raise web.HTTPError(404, words.NO_SUCH_LINK)
+        await self.start_or_open(self.current_user, name_of(target, self.site), asked=asked)
+
+
+class StartHandler(Page, SpawnHandler):
+    """Takes the place of the spawn form; old links (``?profile=<slug>``) lead on."""
+
+    @web.authenticated
+    async def get(self, user_name: str | None = None, server_name: str = "") -> None:
+        profile = self.get_argument("profile", "")
+        if profile:
+            self.redirect(f"{self.hub.base_url}go/{quote(profile)}")
+        elif not server_name:
+            self.redirect(f"{self.hub.base_url}home")
+        else:
+            await self._start(user_name, server_name, asked=self.asked_by_person())
+
+    @web.authenticated
+    async def post(self, user_name: str | None = None, server_name: str = "") -> None:
+        await self._start(user_name or self.current_user.name, server_name, asked=True)
+
+    @needs_scope("servers")
+    async def _start(self, user_name: str, server_name: str, asked: bool) -> None:
+        user = self.find_user(user_name)
+        if user is None:
+            raise web.HTTPError(404)
+        await self.start_or_open(user, server_name, asked=asked)
+
+
+class StopHandler(Page):
+    """Stops one of the person's own servers, or gives up its start."""
+
+    @web.authenticated
+    async def post(self, name: str) -> None:
+        user = self.current_user
+        if name in user.spawners:
+            spawner = user.spawners[name]
+            if spawner.pending == "spawn" and spawner._spawn_future:
+                spawner._spawn_future.cancel()
+                # JupyterHub's own API gives a cancelled start the same second to resolve.
+                await asyncio.wait([spawner._spawn_future], timeout=1)
+                await asyncio.sleep(0)
+            if not spawner.pending and (spawner.ready or spawner.handle):
+                await self.stop_single_user(user, name)
+        self.redirect(f"{self.hub.base_url}home")
+
+
+class SeenHandler(Page):
+    """The person has read why a server ended."""
+
+    @web.authenticated
+    async def post(self, name: str) -> None:
+        self.runtime.forget(self.current_user.name, name)
+        self.redirect(f"{self.hub.base_url}home")
+
+
+def install() -> None:
+    """Put our pages before JupyterHub's.
+
+    ``JupyterHub.extra_handlers`` come after the stock ones and are deprecated, and the first match
+    wins; so the list that JupyterHub reads at its start is extended at the front, once.
+    """
+    if stock.default_handlers[: len(HANDLERS)] != HANDLERS:
+        stock.default_handlers[:0] = HANDLERS
+
+
+HANDLERS: list[tuple[Any, ...]] = [
+    (r"/home", HomeHandler),
+    (r"/go/(.+?)/?", GoHandler),
+    (r"/stop/([a-z0-9-]+)", StopHandler),
+    (r"/seen/([a-z0-9-]+)", SeenHandler),
+    (r"/admin", AdministrationHandler),
+    (r"/admin/stop/([^/]+)/([a-z0-9-]+)", AdministrationStopHandler),
+    (r"/spawn", StartHandler),
+    (r"/spawn/([^/]+)", StartHandler),
+    (r"/spawn/([^/]+)/([^/]+)", StartHandler),
+    (r"/api/users/([^/]+)/server", GuardedServerApi),
+    (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
+    (r"/courseyard/static/(.*)", assets.StaticHandler, {"path": str(assets.STATIC)}),
+    (r"/courseyard/site\.css", assets.SiteCssHandler),
+    (r"/courseyard/logo", assets.SiteLogoHandler),
+]

@@ -1,0 +1,93 @@
+"""Where the hub and its proxy keep their files, and the addresses at which they answer."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from courseyard.settings import Site
+
+#: What a server is told: inside its own network this address leads to the hub (SANDBOX.md).
+INNER_HUB = "http://127.0.0.1:8081"
+#: Name of the value that tells the agent where that address leads outside.
+HUB_ADDRESS = "COURSEYARD_HUB_ADDRESS"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths and ports of one site's hub and proxy."""
+
+    site: Site
+
+    @property
+    def hub_dir(self) -> Path:
+        return self.site.state_dir / "hub"
+
+    @property
+    def proxy_dir(self) -> Path:
+        return self.site.state_dir / "proxy"
+
+    @property
+    def routes_dir(self) -> Path:
+        """The folder that Traefik watches: the hub's routes and our own beside them."""
+        return self.proxy_dir / "routes"
+
+    @property
+    def agent_socket(self) -> Path:
+        return self.site.state_dir / "run" / "agent.sock"
+
+    @property
+    def hub_port(self) -> int:
+        """The hub's own loopback port; servers started before a restart still talk to it."""
+        return self.site.hub.api_port or self.site.hub.port + 1
+
+    @property
+    def proxy_api_port(self) -> int:
+        return self.site.proxy.api_port or self.site.hub.port + 2
+
+    @property
+    def hub_url(self) -> str:
+        return f"http://127.0.0.1:{self.hub_port}"
+
+    @property
+    def is_https(self) -> bool:
+        tls = self.site.proxy.tls
+        return tls.certificate is not None or tls.acme_domain is not None
+
+    @property
+    def public_url(self) -> str:
+        """The address of the proxy, as people type it on this machine."""
+        scheme = "https" if self.is_https else "http"
+        return f"{scheme}://{self.site.hub.address}:{self.site.hub.port}{self.base_url}"
+
+    @property
+    def base_url(self) -> str:
+        """``hub.base_url`` with a slash at both ends."""
+        inner = self.site.hub.base_url.strip("/")
+        return f"/{inner}/" if inner else "/"
+
+    def database(self) -> str:
+        return self.site.hub.database.replace("{state}", str(self.site.state_dir))
+
+    def make(self) -> None:
+        """Make the folders, for the hub's own account alone."""
+        for folder in (self.hub_dir, self.proxy_dir, self.routes_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def proxy_password(self) -> str:
+        """The password of the proxy's own API; made at the first call."""
+        return secret_file(self.proxy_dir / "api-password")
+
+
+def secret_file(path: Path) -> str:
+    """The secret in ``path`` (mode 0600), made when there is none."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(fd, "w", encoding="ascii") as file:
+        secret = secrets.token_hex(32)
+        file.write(secret)
+    return secret

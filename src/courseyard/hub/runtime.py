@@ -1,0 +1,171 @@
+"""What the hub's parts share: the site, what is known, the backend, and how servers ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from traitlets.log import get_logger
+
+from courseyard.access import Target
+from courseyard.backends.base import Backend
+from courseyard.errors import DeniedError, SettingsError
+from courseyard.hub.home import words
+from courseyard.hub.names import ServerNames
+from courseyard.hub.places import Places
+from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.people import open_people
+from courseyard.people.person import Person
+from courseyard.plan.build import Known, plan_server
+from courseyard.plan.model import ServerPlan
+from courseyard.registry.watch import Registry
+from courseyard.settings import Site
+
+#: Key of the runtime among JupyterHub's tornado settings.
+SETTING = "courseyard"
+#: Of how many people endings are remembered until they come back.
+_ENDINGS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a server is no longer running, for the person's course page."""
+
+    at: datetime
+    title: str
+    message: str
+
+
+class Runtime:
+    """One site inside the hub's process; made by :func:`courseyard.hub.configure.configure`."""
+
+    def __init__(self, site: Site, backend: Backend) -> None:
+        self.site = site
+        self.backend = backend
+        self.places = Places(site)
+        self.catalog: ImageCatalog = load_catalog(site)
+        self.registry = Registry(site, self.catalog)
+        self.registry.refresh()
+        self.people = open_people(site)
+        self.names = ServerNames(site)
+        self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
+        self._names: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Runtime:
+        """There is one runtime in a process; traitlets copies what a configuration holds."""
+        return self
+
+    @property
+    def log(self) -> Any:
+        """JupyterHub's own log."""
+        return get_logger()
+
+    def now(self) -> datetime:
+        return datetime.now(self.site.tz)
+
+    def known(self) -> Known:
+        snapshot = self.registry.snapshot
+        return Known(courses=snapshot.courses, catalog=self.catalog, named=snapshot.of_person)
+
+    async def person(self, username: str) -> Person:
+        """The person behind a user of the hub.
+
+        Raises:
+            UnknownPersonError: nobody has this name (any more).
+            SourceDownError: the source of people does not answer.
+        """
+        person = await self.people.get(username)
+        self._names[username] = person.full_name or username
+        return person
+
+    def display_name(self, username: str) -> str:
+        """The full name when the person was looked up since the hub started, else the username."""
+        return self._names.get(username, username)
+
+    def title_of(self, server_name: str) -> str:
+        """What people call the server: the course's or the environment's name."""
+        target = self.target(server_name)
+        if target is None:
+            return self.site.name
+        if target.course is not None:
+            course = self.registry.snapshot.courses[target.course]
+            return words.server_title(course.name, target.role)
+        return self.site.environments[target.environment or ""].name
+
+    def target(self, server_name: str) -> Target | None:
+        """What a server of this name starts; None when no course and no environment has it."""
+        return self.names.find(server_name, self.registry.snapshot.courses)
+
+    async def plan(self, username: str, server_name: str) -> ServerPlan:
+        """Decide and plan the server ``server_name`` of a user, from nothing but these two names.
+
+        Raises:
+            DeniedError: no such server is this person's to start.
+            PeopleError: the person is not known now.
+            PlanError: the course asks for what is not there.
+        """
+        target = self.target(server_name)
+        if target is None:
+            raise DeniedError(
+                # As for a course that is not the person's: nobody learns which names exist.
+                "There is no course of that name for you.",
+                "Your course page shows what you can start.",
+                detail=f"no target has the server name {server_name[:80]!r}",
+            )
+        person = await self.person(username)
+        return plan_server(self.site, self.known(), person, target, self.now())
+
+    def remember(self, username: str, server_name: str, title: str, message: str) -> None:
+        """Keep why a server ended, until its next start or the hub's restart."""
+        of_user = self._endings.pop(username, {})
+        of_user[server_name] = Ending(self.now(), title, message)
+        self._endings[username] = of_user
+        while len(self._endings) > _ENDINGS:
+            self._endings.popitem(last=False)
+
+    def forget(self, username: str, server_name: str) -> None:
+        self._endings.get(username, {}).pop(server_name, None)
+
+    def endings(self, username: str) -> dict[str, Ending]:
+        """Endings of a user's servers by server name."""
+        return dict(self._endings.get(username, {}))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` for as long as the hub lives; its failure is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log.error("A task of the hub ended", exc_info=task.exception())
+
+    async def watch_images(self, interval: float = 10.0) -> None:
+        """Read the image list again when it changes; the last good one stays in force."""
+        file = self.site.path(self.site.images)
+        seen = await asyncio.to_thread(_stamp, file)
+        while True:
+            await asyncio.sleep(interval)
+            stamp = await asyncio.to_thread(_stamp, file)
+            if stamp == seen:
+                continue
+            seen = stamp
+            try:
+                self.catalog = await asyncio.to_thread(load_catalog, self.site)
+                await asyncio.to_thread(self.registry.use, self.catalog)
+            except SettingsError as error:
+                self.log.error("The image list cannot be used: %s", error)  # noqa: TRY400
+
+
+def _stamp(file: Any) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
