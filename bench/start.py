@@ -1,0 +1,292 @@
+"""From the click to a ready JupyterLab, and what an idle server costs: Courseyard and stock.
+
+Baseline, in the same run: JupyterHub's own ``SimpleLocalProcessSpawner`` (LocalProcessSpawner
+without system accounts) with the same image and the same proxy. Each start is asked for through
+the hub's REST API, as the page does, and ends when ``/user/<name>/<server>/lab`` answers 200.
+
+Usage: ``python bench/start.py SITE [--runs 5] [--at-once 10]``, where SITE is a folder made by
+``courseyard init`` whose image is built. The site's own hub must not be running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from courseyard.images.catalog import load_catalog
+from courseyard.images.model import ImageWish
+from courseyard.registry.course import general_server_name
+from courseyard.sitefile import load_site
+
+SERVICE = """
+c.JupyterHub.services = [*c.JupyterHub.services, {{"name": "bench", "api_token": "{token}"}}]
+c.JupyterHub.load_roles = [
+    *c.JupyterHub.load_roles,
+    {{"name": "bench", "scopes": ["admin:users", "admin:servers", "access:servers"], "services": ["bench"]}},
+]
+c.JupyterHub.concurrent_spawn_limit = 0
+"""
+
+STOCK = """
+c = get_config()
+from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
+c.JupyterHub.proxy_class = TraefikFileProviderProxy
+c.TraefikFileProviderProxy.should_start = True
+c.TraefikFileProviderProxy.traefik_api_url = "http://127.0.0.1:{api}"
+c.TraefikFileProviderProxy.traefik_entrypoint = "http"
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.JupyterHub.spawner_class = "simple"
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.allow_named_servers = True
+c.Spawner.cmd = ["{singleuser}", "--allow-root"]
+c.Spawner.environment = {{"PATH": "{path}"}}
+c.Spawner.http_timeout = 120
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home/{{username}}"
+c.JupyterHub.services = []
+c.JupyterHub.load_roles = []
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass
+class Hub:
+    """A running hub and the token that may start servers on it."""
+
+    base: str
+    token: str
+    agent: int | None = None  # pid of what stands beside the servers, shared by all
+
+    def request(self, method: str, path: str, body: object = None) -> int:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, method=method)
+        request.add_header("Authorization", f"token {self.token}")
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                status: int = answer.status
+                return status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (urllib.error.URLError, ConnectionError):
+            return 0
+
+    def start(self, user: str, server: str) -> float:
+        """Seconds from the request to a JupyterLab page that answers."""
+        self.request("POST", f"/hub/api/users/{user}")
+        begin = time.perf_counter()
+        status = self.request("POST", f"/hub/api/users/{user}/servers/{server}", {})
+        if status not in (201, 202):
+            raise RuntimeError(f"start of {user}/{server} was refused: {status}")
+        while time.perf_counter() - begin < 300:
+            if self.request("GET", f"/user/{user}/{server}/lab") == 200:
+                return time.perf_counter() - begin
+            time.sleep(0.05)
+        raise RuntimeError(f"{user}/{server} did not answer in 300 s")
+
+    def stop(self, user: str, server: str) -> None:
+        """Stop and wait until the hub says that it has ended."""
+        for _ in range(300):
+            if self.request("DELETE", f"/hub/api/users/{user}/servers/{server}") in (204, 404):
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"{user}/{server} did not stop")
+
+
+def pss(pid: int) -> int:
+    """Proportional set size of a process in bytes; 0 when it is gone."""
+    try:
+        match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    except OSError:
+        return 0
+    return int(match[1]) * 1024 if match else 0
+
+
+def processes_of(prefix: str) -> set[int]:
+    """Processes of the servers below ``prefix``, with the bubblewrap processes around them."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"JUPYTERHUB_SERVICE_PREFIX={prefix}".encode() in (folder / "environ").read_bytes():
+                found.add(int(folder.name))
+        except OSError:
+            continue
+    for pid in list(found):
+        while (parent := parent_of(pid)) and "bwrap" in command(parent):
+            found.add(parent)
+            pid = parent
+    return found
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
+
+
+def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(base + "/hub/health", timeout=5)
+            return
+        except OSError:
+            if process.poll() is not None:
+                raise RuntimeError(f"the hub ended:\n{log.read_text()[-3000:]}") from None
+            time.sleep(0.2)
+    raise RuntimeError(f"the hub did not answer:\n{log.read_text()[-3000:]}")
+
+
+@contextmanager
+def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with log.open("w") as out:
+        process = subprocess.Popen(argv, stdout=out, stderr=out, text=True, cwd=folder)
+        try:
+            wait_for(base, process, log)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def courseyard_hub(site_folder: Path, work: Path, token: str, users: int) -> Iterator[Hub]:
+    """The site's copy with ``users`` accounts, by ``courseyard up``."""
+    folder = work / "courseyard"
+    shutil.copytree(
+        site_folder,
+        folder,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("state", "storage", "images", "*.lock"),
+    )
+    (folder / "images").symlink_to((site_folder / "images").resolve())
+    people = yaml.safe_load((folder / "people.yaml").read_text())
+    people["people"].update({f"bench{n}": {"uid": 29000 + n, "name": f"B {n}"} for n in range(users)})
+    (folder / "people.yaml").write_text(yaml.safe_dump(people))
+    port = free_port()
+    site_file = folder / "courseyard.yaml"
+    site_file.write_text(
+        re.sub(r"(?m)^(\s+)#?\s*port: \d+", rf"\g<1>port: {port}", site_file.read_text())
+    )
+    config = folder / "jupyterhub_config.py"
+    config.write_text(config.read_text() + SERVICE.format(token=token))
+    base = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "courseyard.cli", "up", str(folder)]
+    with run(argv, base, work / "courseyard.log", work):
+        yield Hub(base, token)
+
+
+@contextmanager
+def stock_hub(image: Path, work: Path, token: str) -> Iterator[Hub]:
+    """JupyterHub as it comes, with the same image."""
+    folder = work / "stock"
+    folder.mkdir()
+    port = free_port()
+    text = STOCK.format(
+        api=free_port(),
+        port=port,
+        hub=free_port(),
+        singleuser=image / "bin" / "jupyterhub-singleuser",
+        path=f"{image / 'bin'}:{os.environ['PATH']}",
+        folder=folder,
+    )
+    (folder / "config.py").write_text(text + SERVICE.format(token=token))
+    base = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "jupyterhub", "-f", str(folder / "config.py")]
+    with run(argv, base, work / "stock.log", folder):
+        yield Hub(base, token)
+
+
+def measure(hub: Hub, server: str, runs: int, at_once: int) -> dict[str, float]:
+    """Medians in seconds, and bytes of an idle server."""
+    alone = []
+    for _ in range(runs):
+        alone.append(hub.start("bench0", server))
+        hub.stop("bench0", server)
+    together = []
+    memory = []
+    for _ in range(max(1, runs // 2)):
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(lambda n: hub.start(f"bench{n}", server), range(at_once)))
+        together.append(time.perf_counter() - begin)
+        time.sleep(5)
+        pids = {pid for n in range(at_once) for pid in processes_of(f"/user/bench{n}/")}
+        memory.append(sum(map(pss, pids)) / at_once)
+        for n in range(at_once):
+            hub.stop(f"bench{n}", server)
+    return {
+        "alone": statistics.median(alone),
+        "together": statistics.median(together),
+        "memory": statistics.median(memory),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--at-once", type=int, default=10)
+    arguments = parser.parse_args()
+    site = load_site(arguments.site)
+    image = load_catalog(site).resolve(ImageWish(family="DEFAULT")).path
+    if image is None or not image.exists():
+        raise SystemExit("The image is not built: run `courseyard images build` first.")
+    token = secrets.token_hex(16)
+    server = general_server_name(next(iter(site.environments)))
+    with tempfile.TemporaryDirectory(prefix="courseyard-bench-") as folder:
+        work = Path(folder)
+        work.chmod(0o755)
+        with stock_hub(image.resolve(), work, token) as hub:
+            stock = measure(hub, server, arguments.runs, arguments.at_once)
+        with courseyard_hub(arguments.site.resolve(), work, token, arguments.at_once) as hub:
+            ours = measure(hub, server, arguments.runs, arguments.at_once)
+    print(f"{'':34}{'stock':>10}{'Courseyard':>12}")
+    print(f"{'click to JupyterLab, alone':34}{stock['alone']:>9.2f}s{ours['alone']:>11.2f}s")
+    label = f"{arguments.at_once} at once, until all answer"
+    print(f"{label:34}{stock['together']:>9.2f}s{ours['together']:>11.2f}s")
+    print(
+        f"{'memory of an idle server (PSS)':34}{stock['memory'] / 2**20:>8.0f}MB"
+        f"{ours['memory'] / 2**20:>10.0f}MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

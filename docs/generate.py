@@ -1,0 +1,273 @@
+"""Write ``docs/reference`` from the code. ``script/docs`` runs it; a test compares.
+
+What has no description in the code fails here, so nothing is left undocumented.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperGroup, TyperOption
+
+from courseyard import errors
+from courseyard.cli.app import app
+from courseyard.registry.keys import KEYS, USERS_KEYS
+from courseyard.registry.override import PARSERS
+from courseyard.settings import Site
+from courseyard.units import format_bytes, format_duration
+
+REFERENCE = Path(__file__).parent / "reference"
+_MADE = "<!-- Made by script/docs from the code. Do not edit. -->\n"
+#: Types of settings as people write them.
+_KINDS = {"Bytes": "amount such as `5G`", "Seconds": "duration such as `8h`", "Cores": "cores"}
+
+
+class UndocumentedError(Exception):
+    """A setting, key or command has no description."""
+
+
+def pages() -> dict[str, str]:
+    """File name → content of every page of the reference."""
+    return {
+        "README.md": _index(),
+        "site-file.md": _site_file(),
+        "course-file.md": _course_file(),
+        "commands.md": _commands(),
+        "errors.md": _errors(),
+    }
+
+
+def _index() -> str:
+    return f"""{_MADE}# Reference
+
+- [The site file](site-file.md): every setting of `courseyard.yaml`
+- [Course files](course-file.md): every key of `courses/<slug>.yaml`
+- [Commands](commands.md): `courseyard …`
+- [Errors](errors.md): reason codes, as they stand in logs
+"""
+
+
+# --- courseyard.yaml --------------------------------------------------------------------------
+
+
+def _site_file() -> str:
+    lines = [
+        _MADE + "# The site file",
+        "",
+        "`courseyard.yaml` in the site's folder. Every setting has a default; unknown ones are refused "
+        "with the nearest known name, except those that start with `x-`, which are the site's own. "
+        "Relative paths are relative to the site's folder. After a change run `courseyard check`; the "
+        "hub reads the file when it starts.",
+    ]
+    lines += _settings(Site, "")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    rows, parts = [], []
+    for name, info in model.model_fields.items():
+        if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("internal"):
+            continue
+        if not info.description:
+            raise UndocumentedError(f"setting {prefix}{name} has no description")
+        inner = _inner(info.annotation)
+        if inner is not None:
+            star = "<key>." if "dict" in str(info.annotation) else ""
+            parts.append((f"{prefix}{name}.{star}", info.description, inner))
+            if not star:
+                continue
+        rows.append((f"`{prefix}{name}`", _default(info), info.description))
+    if rows:
+        yield from ("", "| setting | default | meaning |", "| --- | --- | --- |")
+        yield from (f"| {name} | {default} | {_cell(text)} |" for name, default, text in rows)
+    for path, text, inner in parts:
+        yield from ("", f"## `{path.rstrip('.')}`", "", text)
+        yield from _settings(inner, path)
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The model that a setting holds, itself or as the values of a mapping."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    if getattr(annotation, "__origin__", None) is dict:
+        return _inner(annotation.__args__[1])
+    return None
+
+
+def _default(info: Any) -> str:
+    value = info.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "needed"
+    units = {getattr(item, "func", None).__name__ for item in info.metadata if hasattr(item, "func")}
+    if isinstance(value, BaseModel):
+        value = {k: v for k, v in value.model_dump(mode="json").items()}
+    if "parse_bytes" in units and isinstance(value, int):
+        return f"{format_bytes(value)}"
+    if "parse_duration" in units and isinstance(value, int):
+        return f"{format_duration(value)}"
+    if value is None or value == () or value == {} or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return ", ".join(f"`{key}`" for key in value)
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    return f"`{_cell(str(value))}`"
+
+
+# --- course files -----------------------------------------------------------------------------
+
+
+def _course_file() -> str:
+    lines = [
+        _MADE + "# Course files",
+        "",
+        "One course is one file `courses/<slug>.yaml`. The slug names it in paths, links and servers: "
+        "small letters, digits, `-` and `_`, at most 40. A change takes effect when the file is saved. "
+        "A file with an error leaves its last good version in force; `courseyard check` says what is "
+        "wrong. Keys that start with `x-` are the site's own and are carried unread.",
+        "",
+        "| key | meaning |",
+        "| --- | --- |",
+    ]
+    for name, key in KEYS.items():
+        if not key.text:
+            raise UndocumentedError(f"course key {name} has no description")
+        lines.append(f"| `{name}` | {_cell(key.text)} |")
+    lines += [
+        "",
+        "## `<slug>-users.yaml`",
+        "",
+        f"A file beside it, written by machines, may hold {_list(USERS_KEYS)} alone; they are added "
+        "to those of the course file.",
+        "",
+        "## `kubespawner_override`",
+        "",
+        f"Takes {_list(PARSERS)}. A site allows more by `servers.allow_override`.",
+        "",
+        "## Dates and flags",
+        "",
+        "`archive: true` archives whatever the dates say. Otherwise the latest of the dates that "
+        "have passed decides, and before any has passed the flags do. A `public_date` that is still "
+        "to come hides the course until then. A date acts from 00:00 of the site's time zone.",
+        "",
+        "## `image`",
+        "",
+        "A family from `images.yaml` (`DEFAULT`: always its newest release), `[family, date]` (the "
+        "newest release on or before that day, so that a course keeps its software), or an image "
+        "reference.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _list(names: Any) -> str:
+    each = [f"`{name}`" for name in names]
+    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else each[0]
+
+
+# --- commands ---------------------------------------------------------------------------------
+
+
+def _commands() -> str:
+    group = typer.main.get_command(app)
+    lines = [
+        _MADE + "# Commands",
+        "",
+        "`DIR` is the site's folder: the current one, or what `COURSEYARD_SITE` names. Exit status: 0 "
+        "when all is well, 1 after an error (one sentence says which), 2 for wrong arguments. Output "
+        "is plain when piped. `courseyard --install-completion` completes commands and courses in "
+        "your shell.",
+        "",
+        *_options(group),
+    ]
+    lines += _command_lines(group, "courseyard")
+    return "\n".join(lines) + "\n"
+
+
+def _command_lines(group: Any, path: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        full = f"{path} {name}"
+        if isinstance(command, TyperGroup):
+            yield from _command_lines(command, full)
+            continue
+        if not command.help:
+            raise UndocumentedError(f"command {full} has no help")
+        words = [_usage(param) for param in command.params if isinstance(param, TyperArgument)]
+        yield from ("", f"## `{' '.join([full, *words])}`", "", inspect.cleandoc(command.help), "")
+        yield from _arguments(command, full)
+        yield from _options(command, full)
+
+
+def _usage(param: Any) -> str:
+    name = param.metavar or param.name.upper()
+    return name if param.required else f"[{name}]"
+
+
+def _arguments(command: Any, full: str) -> Iterator[str]:
+    for param in command.params:
+        if isinstance(param, TyperArgument):
+            if not param.help:
+                raise UndocumentedError(f"argument {param.name} of {full} has no help")
+            yield f"- `{param.metavar or param.name.upper()}`: {param.help}"
+
+
+def _options(command: Any, full: str = "courseyard") -> Iterator[str]:
+    for param in command.params:
+        if isinstance(param, TyperOption):
+            if not param.help:
+                raise UndocumentedError(f"option {param.name} of {full} has no help")
+            value = "" if param.is_flag else f" {(param.metavar or 'VALUE')}"
+            names = ", ".join(param.opts)
+            yield f"- `{names}{value}`: {param.help}"
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def _errors() -> str:
+    lines = [
+        _MADE + "# Errors",
+        "",
+        "A page shows a sentence, a next step and an id; the log has the same id, the reason code "
+        "and the cause.",
+        "",
+        "| reason code | meaning |",
+        "| --- | --- |",
+    ]
+    for kind in _kinds(errors.CourseyardError):
+        text = re.search(rf"{kind.__name__} +(.+)", errors.__doc__ or "")
+        if text is None:
+            raise UndocumentedError(f"{kind.__name__} is missing from the tree in errors.py")
+        lines.append(f"| `{kind.reason}` | {_cell(text[1].strip())} |")
+    return "\n".join(lines) + "\n"
+
+
+def _kinds(kind: type[errors.CourseyardError]) -> Iterator[type[errors.CourseyardError]]:
+    for each in kind.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield each
+            yield from _kinds(each)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())
+
+
+if __name__ == "__main__":
+    try:
+        made = pages()
+    except UndocumentedError as error:
+        sys.exit(f"{error}: describe it in the code.")
+    REFERENCE.mkdir(exist_ok=True)
+    for name, content in made.items():
+        (REFERENCE / name).write_text(content, encoding="utf-8")
+        print(f"docs/reference/{name}")

@@ -1,0 +1,58 @@
+"""Stands for a single-user server: answers below its prefix and shows what it was given.
+
+Started as a process of its own by ``local_backend``; standard library alone.
+"""
+
+import json
+import os
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PREFIX = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
+PLAN = json.loads(Path(os.environ["FAKE_PLAN"]).read_text(encoding="utf-8"))
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == f"{PREFIX}api":
+            self.reply("application/json", json.dumps({"version": "2"}))
+        elif path == f"{PREFIX}plan":
+            self.reply("application/json", json.dumps(PLAN))
+        elif path == f"{PREFIX}environ":
+            self.reply("application/json", json.dumps(dict(os.environ)))
+        elif path.startswith(PREFIX):
+            self.reply("text/html", f"<title>{PLAN['server_name']}</title><h1>It runs</h1>")
+        else:
+            self.send_error(404)
+
+    def reply(self, kind: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("X-JupyterHub-Version", "6.1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def main() -> None:
+    way = PLAN["environment"].get("FAKE_WAY", "")
+    if way == "dies":
+        print("Traceback: the secret of the stack", flush=True)
+        sys.exit(3)
+    if way == "memory":
+        sys.exit(137)
+    if way == "never":
+        time.sleep(600)
+    if way == "slow":
+        time.sleep(3)
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ["FAKE_PORT"])), Handler).serve_forever()
+
+
+main()

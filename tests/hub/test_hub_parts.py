@@ -1,0 +1,276 @@
+"""Parts of the hub that need no running one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tornado.httputil import HTTPHeaders
+
+from courseyard.access import Role, Target
+from courseyard.errors import DeniedError, PlanError, SettingsError
+from courseyard.hub.authenticators import authenticator_class, read_passwords
+from courseyard.hub.culler import due_servers, gone_people
+from courseyard.hub.failure import StartFailed, log_line, status_of
+from courseyard.hub.home import looks, words
+from courseyard.hub.home.base import is_click
+from courseyard.hub.names import ServerNames, name_of
+from courseyard.hub.places import Places, secret_file
+from courseyard.hub.proxy import dynamic_configuration, static_configuration, write_static
+from courseyard.plan.model import Culling
+from courseyard.registry.course import Course
+from courseyard.settings import Branding, Site
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+DEFAULT = Culling(inactive=3600, max_age=8 * 3600)
+
+
+def ago(**since: float) -> str:
+    return (NOW - timedelta(**since)).isoformat().replace("+00:00", "Z")
+
+
+def user(name: str = "aino", *, seen: str | None = None, **servers: Any) -> dict[str, Any]:
+    return {"name": name, "last_activity": seen, "created": ago(days=400), "servers": servers}
+
+
+def server(started: str, active: str | None, **state: Any) -> dict[str, Any]:
+    return {"ready": True, "started": started, "last_activity": active, "state": state}
+
+
+# --- culling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("started", "active", "limits", "stopped"),
+    [
+        (ago(minutes=50), ago(minutes=50), None, ""),
+        (ago(hours=2), ago(minutes=59), None, ""),
+        (ago(hours=2), ago(minutes=61), None, "not used for 1 hour"),
+        (ago(hours=2), None, None, "not used for 1 hour"),
+        (ago(hours=9), ago(minutes=1), None, "had run for 8 hours"),
+        (ago(hours=9), ago(seconds=30), {"inactive": 60, "max_age": 86400}, ""),
+        (ago(hours=9), ago(minutes=2), {"inactive": 60, "max_age": 86400}, "for 1 minute"),
+        # Activity before the start belongs to the last server of this name.
+        (ago(minutes=5), ago(days=3), None, ""),
+    ],
+)
+def test_due_servers(
+    started: str, active: str | None, limits: dict[str, int] | None, stopped: str
+) -> None:
+    users = [user(algo2026=server(started, active, culling=limits, title="Algorithms"))]
+    found = list(due_servers(users, DEFAULT, NOW))
+    assert bool(found) is bool(stopped)
+    if stopped:
+        assert stopped in found[0].message
+        assert found[0].title == "Algorithms"
+
+
+def test_servers_that_start_or_stop_are_left_alone() -> None:
+    waiting = server(ago(days=2), ago(days=2)) | {"ready": False, "pending": "spawn"}
+    assert list(due_servers([user(x=waiting)], DEFAULT, NOW)) == []
+
+
+def test_gone_people() -> None:
+    running = server(ago(days=40), ago(days=40))
+    users = [
+        user("long-gone", seen=ago(days=31)),
+        user("here", seen=ago(days=29)),
+        user("never-seen"),
+        user("runs", seen=ago(days=40), x=running),
+        user("admin", seen=ago(days=400)),
+    ]
+    found = list(gone_people(users, 30 * 86400, frozenset({"admin"}), NOW))
+    assert found == ["long-gone", "never-seen"]
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_server_names_lead_back() -> None:
+    site = Site.model_validate({"environments": {"python": {"name": "Python"}, "r": {"name": "R"}}})
+    slugs = ["algo2026", "a_b", "1course", "x" * 40, "ends_", "long-course-name-of-thirty-chr"]
+    courses = {slug: Course(slug=slug, name=slug) for slug in slugs}
+    names = ServerNames(site)
+    targets = [Target(role, slug) for slug in slugs for role in (Role.STUDENT, Role.INSTRUCTOR)]
+    targets += [Target(Role.GENERAL, environment=key) for key in ("python", "r")]
+    assert [names.find(name_of(t, site), courses) for t in targets] == targets
+    assert len({name_of(t, site) for t in targets}) == len(targets)
+    assert names.find("", courses) is None
+    assert names.find("nothing", courses) is None
+    assert names.find("algo2026-student", courses) is None
+    assert names.find("a_b", courses) is None
+    assert names.find("algo2026", {}) is None
+    assert name_of(Target(Role.GENERAL), site) == "general-python-env"
+
+
+# --- clicks -------------------------------------------------------------------------------------
+
+
+def test_clicks() -> None:
+    page = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert is_click(HTTPHeaders({}))
+    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "none"}))
+    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "same-origin"}))
+    assert not is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "cross-site"}))
+    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-User": "?1"}))
+    frame = page | {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-User": "?1"}
+    assert not is_click(HTTPHeaders(frame | {"Sec-Fetch-Site": "same-origin"}))
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_a_failure_keeps_its_detail_from_people() -> None:
+    error = PlanError("It is not installed.", "Tell the teachers.", detail="/srv/images/python")
+    failed = StartFailed(error)
+    assert failed.status_code == status_of(error) == 409
+    assert failed.message == f"It is not installed. Tell the teachers. (error {error.id})"
+    assert "/srv" not in failed.jupyterhub_message
+    assert "/srv/images/python" in log_line(error)
+    assert "\n" not in log_line(DeniedError("a\nb"))
+
+
+# --- proxy --------------------------------------------------------------------------------------
+
+
+def test_proxy_configuration(tmp_path: Path) -> None:
+    for name in ("chain.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    settings = {
+        "hub": {"address": "0.0.0.0", "port": 443, "base_url": "/jupyter", "api_port": 8101},
+        "proxy": {
+            "tls": {"certificate": "chain.pem", "key": "key.pem"},
+            "access_log": "access.log",
+            "login_rate": 7,
+            "metrics_port": 9100,
+            "api_port": 8102,
+        },
+    }
+    site = Site(**settings, folder=tmp_path)  # type: ignore[arg-type]
+    static, dynamic = static_configuration(site), dynamic_configuration(site)
+    assert static["entryPoints"]["web"]["address"] == "0.0.0.0:443"
+    assert static["entryPoints"]["hub-api"]["address"] == "127.0.0.1:8102"
+    assert static["entryPoints"]["metrics"]["address"] == "127.0.0.1:9100"
+    assert static["accessLog"]["filePath"] == str(tmp_path / "access.log")
+    assert "tls" in static["entryPoints"]["web"]["http"]
+    router = dynamic["http"]["routers"]["courseyard-login"]
+    assert router["rule"] == "Method(`POST`) && Path(`/jupyter/hub/login`)"
+    limit = dynamic["http"]["middlewares"]["courseyard-login-rate"]["rateLimit"]
+    assert (limit["average"], limit["period"], limit["burst"]) == (7, "1m", 7)
+    assert dynamic["tls"]["certificates"][0]["certFile"] == str(tmp_path / "chain.pem")
+    assert dynamic["http"]["middlewares"]["courseyard-headers"]["headers"]["stsSeconds"] > 0
+    written = write_static(site)
+    assert json.loads(written.read_text()) == static
+    assert written.stat().st_mode & 0o077 == 0
+
+
+def test_acme() -> None:
+    tls = {"acme_email": "it@example.org", "acme_domain": "jupyter.example.org"}
+    site = Site.model_validate({"proxy": {"tls": tls}})
+    static = static_configuration(site)
+    assert static["certificatesResolvers"]["acme"]["acme"]["email"] == "it@example.org"
+    assert static["entryPoints"]["web"]["http"]["tls"]["certResolver"] == "acme"
+
+
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ({"certificate": "a.pem"}, "needs its key"),
+        ({"acme_domain": "x.example.org"}, "needs both"),
+        ({"certificate": "a.pem", "key": "b.pem"}, "a.pem is not there"),
+    ],
+)
+def test_tls_settings_that_do_not_fit(tmp_path: Path, tls: dict[str, str], said: str) -> None:
+    site = Site(proxy={"tls": tls}, folder=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=said):
+        write_static(site)
+
+
+# --- files and colours --------------------------------------------------------------------------
+
+
+def test_secret_files_stay_the_same_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    secret = secret_file(file)
+    assert len(secret) == 64
+    assert secret_file(file) == secret
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_ports() -> None:
+    places = Places(Site.model_validate({"hub": {"port": 9000, "base_url": "jupyter"}}))
+    assert (places.hub_port, places.proxy_api_port) == (9001, 9002)
+    assert places.public_url == "http://127.0.0.1:9000/jupyter/"
+
+
+def test_ink_can_be_read_on_every_accent() -> None:
+    for accent, ink in (("#0a6c74", "#ffffff"), ("#ffdd00", "#101418"), ("#000000", "#ffffff")):
+        assert f"--on-accent:{ink}" in looks.site_css(Branding(accent=accent, accent_dark=accent))
+
+
+@pytest.mark.parametrize(
+    ("contact", "link"),
+    [
+        ("help@example.org", "mailto:help@example.org"),
+        ("https://help.example.org/", "https://help.example.org/"),
+        ("javascript:alert(1)", ""),
+        ("room 123", ""),
+        (None, ""),
+    ],
+)
+def test_contact(contact: str | None, link: str) -> None:
+    assert looks.contact_link(contact) == link
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        ("aino: x\n", 0o640, "can be read by others"),
+        ("- a\n", 0o600, "must be a list"),
+        ("aino: 12345\n", 0o600, "must be a list"),
+        ("a: [\n", 0o600, "cannot be read"),
+    ],
+)
+def test_passwords_that_cannot_be_used(tmp_path: Path, content: str, mode: int, said: str) -> None:
+    file = tmp_path / "passwords.yaml"
+    file.write_text(content)
+    file.chmod(mode)
+    with pytest.raises(SettingsError, match=said):
+        read_passwords(Site(folder=tmp_path))
+
+
+def test_authenticators_by_name() -> None:
+    runtime: Any = SimpleNamespace()
+    assert authenticator_class("demo", runtime).__name__ == "DemoAuthenticator"
+    oauth = authenticator_class("oauthenticator.generic.GenericOAuthenticator", runtime)
+    assert "GenericOAuthenticator" in [c.__name__ for c in oauth.__mro__]
+    for name in ("nothing-like-it", "os.path", "nothing.like.It"):
+        with pytest.raises(SettingsError, match=r"hub\.authenticator"):
+            authenticator_class(name, runtime)
+
+
+def test_words_of_times() -> None:
+    morning = datetime(2026, 11, 24, 10, 15, tzinfo=UTC)
+    assert words.running_since(morning, NOW) == "running since 10:15"
+    assert words.running_since(morning - timedelta(days=1), NOW) == "running since 23 Nov 10:15"
+
+
+def test_pam_asks_the_agent() -> None:
+    asked = []
+
+    class Agent:
+        async def pam_login(self, username: str, password: str) -> bool:
+            asked.append(username)
+            return password == "right"
+
+    runtime: Any = SimpleNamespace(backend=Agent())
+    pam = authenticator_class("pam", runtime)()
+    right = {"username": "Aino", "password": "right"}
+    assert asyncio.run(pam.authenticate(None, right)) == "Aino"
+    assert asyncio.run(pam.authenticate(None, right | {"password": "wrong"})) is None
+    assert asked == ["aino", "aino"]

@@ -1,0 +1,190 @@
+"""A course on disk with its people, each able to run nbgrader as the plan configures it.
+
+As root everyone has a UID of their own; as an ordinary user all share one, and what only
+different UIDs can show is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from courseyard.images.build import build_image
+from courseyard.plan.model import StorageKind, StorageNeed
+from courseyard.singleuser import configuration
+from courseyard.storage.apply import ensure
+
+REPOSITORY = Path(__file__).parents[2]
+UNIVERSITY = REPOSITORY / "examples" / "university"
+PROGRAM = REPOSITORY / "src" / "courseyard" / "singleuser"
+AS_ROOT = os.geteuid() == 0
+COURSE, GROUP, USERS = "algo2026", 21001, 20000
+INSTRUCTORS = {"ada": 20001, "tomas": 20002}
+STUDENTS = {"maija": 20003, "omar": 20004}
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One person, running programs as in a server of theirs."""
+
+    name: str
+    uid: int
+    gid: int
+    umask: int
+    folder: Path  # home and notebooks
+    image: Path
+
+    @property
+    def notebooks(self) -> Path:
+        return self.folder / "notebooks"
+
+    def run(self, *command: str, ok: bool = True) -> str:
+        """Run ``command`` in the notebooks folder; its output."""
+        home = self.folder / "home"
+        env = {
+            "HOME": str(home),
+            "USER": self.name,
+            "LOGNAME": self.name,
+            "PATH": f"{self.image}/bin:/usr/bin:/bin",
+            "JUPYTER_CONFIG_PATH": str(home / ".courseyard" / "jupyter"),
+            "LANG": "C.UTF-8",
+        }
+        done = subprocess.run(
+            [*self.as_myself(), *command],
+            cwd=self.notebooks,
+            env=env,
+            umask=self.umask,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+            check=False,
+        )
+        if ok:
+            assert done.returncode == 0, f"{self.name}: {command}:\n{done.stdout}"
+        return str(done.stdout)
+
+    def as_myself(self) -> list[str]:
+        """Words that run a command as this person, under a passwd file that knows the name."""
+        passwd = self.folder / "passwd"
+        uid = self.uid if AS_ROOT else os.geteuid()
+        passwd.write_text(f"{self.name}:x:{uid}:{self.gid}::{self.folder / 'home'}:/bin/sh\n")
+        if not AS_ROOT:
+            return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
+        # A mount namespace by root, so that every UID and GID stays real.
+        script = 'mount --bind "$0" /etc/passwd && exec "$@"'
+        drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", f"--groups={USERS}"]
+        return ["unshare", "--mount", "sh", "-c", script, str(passwd), *drop, "--no-new-privs"]
+
+    def nbgrader(self, *words: str, ok: bool = True) -> str:
+        return self.run("nbgrader", *words, ok=ok)
+
+    def python(self, code: str) -> str:
+        return self.run(str(self.image / "bin" / "python"), "-c", code)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The course's directories and its people."""
+
+    course: Path
+    exchange: Path
+    people: dict[str, Actor]
+
+    def __getattr__(self, name: str) -> Actor:
+        try:
+            return self.people[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The example's image; built once for this account, or the one in COURSEYARD_TEST_IMAGE."""
+    given = os.environ.get("COURSEYARD_TEST_IMAGE")
+    if given:
+        return Path(given)
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    folder = Path(tempfile.gettempdir()) / f"courseyard-images-{account}"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    assert folder.stat().st_uid == os.geteuid(), f"{folder} belongs to somebody else"
+    (lock,) = (UNIVERSITY / "images").glob("python-*.txt")
+    shutil.copyfile(lock, folder / lock.name)
+    return build_image(folder / lock.stem).path
+
+
+@pytest.fixture(scope="module")
+def place(image: Path) -> Iterator[Place]:
+    top = Path(tempfile.mkdtemp(prefix="courseyard-nbgrader-"))
+    top.chmod(0o755)
+    uid, gid = (GROUP, GROUP) if AS_ROOT else (os.geteuid(), os.getegid())
+    of_course = {"slug": COURSE, "uid": uid, "gid": gid}
+    needs = [
+        StorageNeed(kind=StorageKind.COURSE, gradebook=True, **of_course),
+        StorageNeed(kind=StorageKind.EXCHANGE, **of_course),
+    ]
+    root = top / "storage"
+    ensure(root, needs)
+    course, exchange = root / "course" / COURSE / "files", root / "exchange" / COURSE
+    shutil.copytree(
+        UNIVERSITY / "course" / COURSE / "files" / "source", course / "source", dirs_exist_ok=True
+    )
+    _own(course / "source", uid, gid, 0o2770)
+    people = {}
+    for name, number in (INSTRUCTORS | STUDENTS).items():
+        teaches = name in INSTRUCTORS
+        folder = top / name
+        _configure(folder, course, exchange, teaches=teaches)
+        if AS_ROOT:
+            _own(folder, number, USERS, 0o700)
+        group = GROUP if teaches else USERS
+        umask = 0o007 if teaches else 0o022
+        people[name] = Actor(name, number, group, umask, folder, image)
+    yield Place(course, exchange, people)
+    shutil.rmtree(top)
+
+
+def _own(top: Path, uid: int, gid: int, folders: int) -> None:
+    for path in (top, *top.rglob("*")):
+        os.chown(path, uid, gid)
+        path.chmod(folders if path.is_dir() else folders & 0o660)
+
+
+def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> None:
+    """What the start program writes from a plan, with these folders in the place of /course, …."""
+    (folder / "notebooks").mkdir(parents=True)
+    config = {
+        "CourseDirectory": {"root": str(course), "course_id": COURSE, "groupshared": True},
+        "Exchange": {
+            "root": str(exchange),
+            "assignment_dir": f"{folder / 'notebooks'}/",
+            "path_includes_course": True,
+            "timezone": "Europe/Helsinki",
+        },
+        "Execute": {"timeout": 240},
+        "Validator": {"validate_all": True},
+    }
+    if teaches:
+        config["CourseDirectory"]["db_url"] = f"sqlite:///{course}/gradebook.db?timeout=60"
+    plan = {
+        "default_url": "/lab",
+        "start_folder": str(folder / "notebooks"),
+        "nbgrader": {
+            "config": config,
+            "extra_lines": "",
+            "append_file": str(course / "etc.jupyter.nbgrader_config.py.append") if teaches else "",
+            "formgrader": teaches,
+            "create_assignment": teaches,
+            "assignment_list": True,
+            "validate_assignment": True,
+        },
+    }
+    configuration.write(plan, folder / "home" / ".courseyard", PROGRAM)

@@ -1,0 +1,179 @@
+"""Root works in folders that other people write: no planted link leads it anywhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from courseyard.errors import StorageError
+from courseyard.plan.model import StorageKind, StorageNeed
+from courseyard.storage import walk
+from courseyard.storage.apply import ensure
+
+STUDENT, COURSE, USERS = 20101, 20500, 20000
+USER = StorageNeed(kind=StorageKind.USER, username="alice", uid=STUDENT, gid=USERS)
+FILES = StorageNeed(
+    kind=StorageKind.COURSE, slug="algo", uid=COURSE, gid=COURSE, datadir=True, gradebook=True
+)
+EXCHANGE = StorageNeed(kind=StorageKind.EXCHANGE, slug="algo", uid=COURSE, gid=COURSE)
+USERDATA = StorageNeed(
+    kind=StorageKind.COURSE_USERDATA, slug="algo", username="alice", uid=STUDENT, gid=COURSE
+)
+
+
+@pytest.fixture
+def victim(tmp_path: Path, require: Any) -> Iterator[Path]:
+    """A folder of root's with a secret in it, which must stay as it is."""
+    require("root")
+    folder = tmp_path / "victim"
+    folder.mkdir(mode=0o700)
+    (folder / "secret").write_text("s")
+    (folder / "secret").chmod(0o600)
+    yield folder
+    found = folder.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (0, 0, 0o700)
+    secret = (folder / "secret").stat()
+    assert (secret.st_uid, secret.st_mode & 0o7777) == (0, 0o600)
+    assert [p.name for p in folder.iterdir()] == ["secret"]
+
+
+def owner(path: Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return found.st_uid, found.st_gid, found.st_mode & 0o7777
+
+
+def test_owners_and_modes(tmp_path: Path, require: Any) -> None:
+    require("root")
+    root = tmp_path / "storage"
+    ensure(root, (USER, FILES, EXCHANGE, USERDATA))
+    assert owner(root / "u/01/alice") == (STUDENT, USERS, 0o700)
+    assert owner(root / "u/01") == (0, 0, 0o755)
+    assert owner(root / "course/algo") == (0, 0, 0o755)
+    assert owner(root / "course/algo/files") == (COURSE, COURSE, 0o2770)
+    assert owner(root / "course/algo/files/submitted") == (COURSE, COURSE, 0o2770)
+    assert owner(root / "course/algo/files/gradebook.db") == (COURSE, COURSE, 0o660)
+    assert owner(root / "course/algo/data") == (COURSE, COURSE, 0o2775)
+    assert owner(root / "course/algo/data/users") == (0, COURSE, 0o2771)
+    assert owner(root / "course/algo/data/users/alice") == (STUDENT, COURSE, 0o750)
+    assert owner(root / "exchange/algo") == (COURSE, COURSE, 0o2775)
+    assert owner(root / "exchange/algo/algo/inbound") == (COURSE, COURSE, 0o2773)
+    assert owner(root / "exchange/algo/algo/outbound") == (COURSE, COURSE, 0o2775)
+    assert ensure(root, (USER, FILES, EXCHANGE, USERDATA)) == ()
+
+
+def test_mends_what_root_keeps_and_nothing_below(tmp_path: Path, require: Any) -> None:
+    require("root")
+    root = tmp_path / "storage"
+    ensure(root, (FILES,))
+    files = root / "course/algo/files"
+    os.chown(files, 0, 0)
+    theirs = files / "source" / "ps1"
+    theirs.mkdir()
+    os.chown(theirs, 1234, 1234)
+    ensure(root, (FILES,))
+    assert owner(files) == (COURSE, COURSE, 0o2770)
+    assert owner(theirs)[:2] == (1234, 1234)
+
+
+@pytest.mark.parametrize(
+    ("needs", "place"),
+    [
+        ((USER,), "u/01/alice"),
+        ((USER,), "u/01"),
+        ((USER,), "u"),
+        ((FILES,), "course/algo"),
+        ((FILES,), "course/algo/files"),
+        ((FILES,), "course/algo/data"),
+        ((EXCHANGE,), "exchange/algo"),
+        ((FILES, USERDATA), "course/algo/data/users"),
+        ((FILES, USERDATA), "course/algo/data/users/alice"),
+        ((EXCHANGE,), "exchange/algo/algo"),
+    ],
+)
+def test_planted_link_is_refused(
+    tmp_path: Path, victim: Path, needs: tuple[StorageNeed, ...], place: str
+) -> None:
+    root = tmp_path / "storage"
+    path = root / place
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    with pytest.raises(StorageError) as caught:
+        ensure(root, needs)
+    assert str(victim) not in caught.value.message
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("place", ["source", "feedback", "gradebook.db"])
+def test_planted_link_in_a_course_is_left_alone(tmp_path: Path, victim: Path, place: str) -> None:
+    root = tmp_path / "storage"
+    path = root / "course/algo/files" / place
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim / "secret" if "." in place else victim)
+    ensure(root, (FILES,))
+    assert path.is_symlink()
+
+
+def test_hard_link_is_left_alone(tmp_path: Path, victim: Path) -> None:
+    root = tmp_path / "storage"
+    path = root / "course/algo/files/gradebook.db"
+    path.parent.mkdir(parents=True)
+    os.link(victim / "secret", path)
+    ensure(root, (FILES,))
+    path.unlink()
+
+
+def test_folder_of_somebody_else_is_not_given_away(tmp_path: Path, require: Any) -> None:
+    require("root")
+    root = tmp_path / "storage"
+    ensure(root, (USER,))
+    other = USER.model_copy(update={"uid": 20201})
+    with pytest.raises(StorageError) as caught:
+        ensure(root, (other,))
+    assert "belongs to UID 20101" in caught.value.detail
+    assert owner(root / "u/01/alice") == (STUDENT, USERS, 0o700)
+
+
+def test_race_of_a_folder_and_a_link(tmp_path: Path, victim: Path) -> None:
+    """Somebody swaps a folder for a link as fast as they can."""
+    root = tmp_path / "storage"
+    ensure(root, (EXCHANGE,))
+    place, real = root / "exchange/algo/algo", root / "exchange/algo/.real"
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            try:
+                place.rename(real)
+                place.symlink_to(victim)
+                place.unlink()
+                real.rename(place)
+            except OSError:
+                continue
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(500):
+            try:
+                ensure(root, (EXCHANGE,))
+            except StorageError:
+                continue
+    finally:
+        stop.set()
+        swapper.join(10)
+
+
+def test_mount_source_through_a_link_is_refused(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "storage/u/01").mkdir(parents=True)
+    (tmp_path / "storage/u/01/alice").symlink_to(victim)
+    with walk.opened_root(tmp_path / "storage") as top:
+        with pytest.raises(StorageError):
+            walk.open_folder(top, "u/01/alice")
+        for path in ("../victim", "u/../../victim", "/etc", "u//01", ""):
+            with pytest.raises(StorageError):
+                walk.open_folder(top, path)

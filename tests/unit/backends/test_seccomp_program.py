@@ -1,0 +1,87 @@
+"""The filter is run by a small BPF machine here, for both architectures."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import pytest
+
+from courseyard.backends.sandbox import seccomp
+
+ALLOW = 0x7FFF0000
+ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+SOCKET = {"x86_64": 41, "aarch64": 198}
+UNSHARE = {"x86_64": 272, "aarch64": 97}
+CLONE = {"x86_64": 56, "aarch64": 220}
+
+
+def run(program: bytes, arch: int, number: int, *arguments: int) -> int:
+    """What the kernel would do: 0 to allow, else the error number."""
+    values = [*arguments, 0, 0, 0, 0, 0, 0][:6]
+    data = struct.pack("<IIQ6Q", number, arch, 0, *values)
+    steps = [struct.unpack("<HBBI", program[i : i + 8]) for i in range(0, len(program), 8)]
+    at = accumulator = 0
+    while True:
+        code, true, false, value = steps[at]
+        at += 1
+        if code == 0x20:
+            accumulator = struct.unpack_from("<I", data, value)[0]
+        elif code == 0x06:
+            return 0 if value == ALLOW else value & 0xFFFF
+        else:
+            met = {
+                0x15: accumulator == value,
+                0x35: accumulator >= value,
+                0x45: bool(accumulator & value),
+            }
+            at += true if met[code] else false
+
+
+@pytest.fixture(params=["x86_64", "aarch64"])
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("family", [1, 2, 10, 16])
+def test_families_of_programs(machine: str, family: int) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    assert run(program, ARCH[machine], SOCKET[machine], family, 1) == 0
+
+
+@pytest.mark.parametrize("family", [0, 3, 17, 30, 38, 40, 44, 255])
+def test_other_families(machine: str, family: int) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    assert run(program, ARCH[machine], SOCKET[machine], family, 1) == errno.EAFNOSUPPORT
+
+
+def test_user_namespaces(machine: str) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    for number in (UNSHARE[machine], CLONE[machine]):
+        assert run(program, ARCH[machine], number, 0x10000000) == errno.EPERM
+        assert run(program, ARCH[machine], number, 0x10000000 | 0x11) == errno.EPERM
+        assert run(program, ARCH[machine], number, 0x11) == 0
+    assert run(program, ARCH[machine], 435) == errno.ENOSYS  # clone3
+    assert run(program, ARCH[machine], 425) == errno.EPERM  # io_uring_setup
+
+
+def test_ordinary_calls(machine: str) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    for number in (0, 1, 63, 64, 202):
+        if number not in (SOCKET[machine], CLONE[machine]):
+            assert run(program, ARCH[machine], number) == 0
+
+
+def test_other_instruction_sets() -> None:
+    program = seccomp.program("x86_64")
+    assert program is not None
+    assert run(program, 0x40000003, 1) == errno.ENOSYS  # i386
+    assert run(program, ARCH["x86_64"], 0x40000000 + 41, 40) == errno.ENOSYS  # x32
+
+
+def test_unknown_machine_has_no_filter() -> None:
+    assert seccomp.program("riscv64") is None
