@@ -26,8 +26,6 @@ from courseyard.units import format_bytes, format_duration
 
 REFERENCE = Path(__file__).parent / "reference"
 _MADE = "<!-- Made by script/docs from the code. Do not edit. -->\n"
-#: Types of settings as people write them.
-_KINDS = {"Bytes": "amount such as `5G`", "Seconds": "duration such as `8h`", "Cores": "cores"}
 
 
 class UndocumentedError(Exception):
@@ -67,11 +65,12 @@ def _site_file() -> str:
         "Relative paths are relative to the site's folder. After a change run `courseyard check`; the "
         "hub reads the file when it starts.",
     ]
-    lines += _settings(Site, "")
+    lines += _settings(Site, "", None)
     return "\n".join(lines) + "\n"
 
 
-def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _settings(model: type[BaseModel], prefix: str, given: BaseModel | None) -> Iterator[str]:
+    """The table of a part; ``given`` holds its defaults where the part as a whole has one."""
     rows, parts = [], []
     for name, info in model.model_fields.items():
         if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("internal"):
@@ -81,16 +80,20 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
         inner = _inner(info.annotation)
         if inner is not None:
             star = "<key>." if "dict" in str(info.annotation) else ""
-            parts.append((f"{prefix}{name}.{star}", info.description, inner))
+            part = info.get_default(call_default_factory=True)
+            whole = part if isinstance(part, BaseModel) else None
+            parts.append((f"{prefix}{name}.{star}", info.description, inner, whole))
             if not star:
                 continue
-        rows.append((f"`{prefix}{name}`", _default(info), info.description))
+        rows.append(
+            (f"`{prefix}{name}`", _default(info, getattr(given, name, None)), info.description)
+        )
     if rows:
         yield from ("", "| setting | default | meaning |", "| --- | --- | --- |")
         yield from (f"| {name} | {default} | {_cell(text)} |" for name, default, text in rows)
-    for path, text, inner in parts:
+    for path, text, inner, whole in parts:
         yield from ("", f"## `{path.rstrip('.')}`", "", text)
-        yield from _settings(inner, path)
+        yield from _settings(inner, path, whole)
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
@@ -102,13 +105,14 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _default(info: Any) -> str:
+def _default(info: Any, given: Any) -> str:
     value = info.get_default(call_default_factory=True)
-    if value is PydanticUndefined:
+    if value is PydanticUndefined and given is None:
         return "needed"
-    units = {getattr(item, "func", None).__name__ for item in info.metadata if hasattr(item, "func")}
-    if isinstance(value, BaseModel):
-        value = {k: v for k, v in value.model_dump(mode="json").items()}
+    value = given if value is PydanticUndefined else value
+    units = {
+        getattr(item, "func", None).__name__ for item in info.metadata if hasattr(item, "func")
+    }
     if "parse_bytes" in units and isinstance(value, int):
         return f"{format_bytes(value)}"
     if "parse_duration" in units and isinstance(value, int):
@@ -225,7 +229,7 @@ def _options(command: Any, full: str = "courseyard") -> Iterator[str]:
         if isinstance(param, TyperOption):
             if not param.help:
                 raise UndocumentedError(f"option {param.name} of {full} has no help")
-            value = "" if param.is_flag else f" {(param.metavar or 'VALUE')}"
+            value = "" if param.is_flag else f" {param.metavar or 'VALUE'}"
             names = ", ".join(param.opts)
             yield f"- `{names}{value}`: {param.help}"
 
@@ -259,7 +263,10 @@ def _kinds(kind: type[errors.CourseyardError]) -> Iterator[type[errors.Courseyar
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
+    """``text`` for one cell of a table; what is not code must not read as HTML."""
+    parts = " ".join(text.replace("|", r"\|").split()).split("`")
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,13 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.pages import Visitor
 from tests.conftest import require
 
-SHOTS = Path(__file__).parent / "screenshots"
+_HERE = Path(__file__).parent
+#: Beside the tests; a second run under another account may not write there.
+SHOTS = (
+    _HERE / "screenshots"
+    if os.access(_HERE, os.W_OK)
+    else Path(tempfile.gettempdir()) / f"courseyard-screenshots-{os.geteuid()}"
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 UP_TIMEOUT = 600  # seconds; the first time builds the image
 

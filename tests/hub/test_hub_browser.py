@@ -134,6 +134,7 @@ def test_titles_run_no_script(browser: Any, hub: Hub) -> None:
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     page.goto(f"{hub.base}/hub/go/markup")
+    page.wait_for_url("**/user/otso/markup/**")
     page.goto(f"{hub.base}/hub/home?q=%3Cscript%3Ealert(1)%3C/script%3E")
     assert dialogs == []
     page.goto(f"{hub.base}/hub/home")

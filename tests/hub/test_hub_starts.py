@@ -261,6 +261,9 @@ def test_the_person_is_told_why_a_server_ended(hub: Hub) -> None:
     )
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
+    gone = visitor.get("/user/otso/mlbp2026/lab")
+    assert gone.status_code in (424, 502)
+    assert "Your files are safe" in gone.text
     page = visitor.get("/hub/home").text
     deadline = time.monotonic() + 15
     while "has stopped" not in page and time.monotonic() < deadline:

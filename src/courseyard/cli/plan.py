@@ -30,7 +30,11 @@ def plan(
     ] = "general",
     role: Annotated[
         Role | None,
-        typer.Option(help="The role of the server.", show_default="student, for a course"),
+        typer.Option(
+            metavar="|".join(Role),
+            help="The role of the server.",
+            show_default="student, for a course",
+        ),
     ] = None,
     site: SiteOption = HERE,
     as_json: Annotated[bool, typer.Option("--json", help="The plan itself, as JSON.")] = False,

@@ -48,7 +48,7 @@ def static_configuration(site: Site) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "address": f"{site.hub.address}:{site.hub.port}",
         "http": {
-            "middlewares": ["courseyard-headers@file"],
+            "middlewares": ["courseyard-headers@file", "courseyard-gone@file"],
             "maxHeaderBytes": 65536,
             "aliasHeadersStrategy": "reject",
         },
@@ -124,6 +124,14 @@ def dynamic_configuration(site: Site) -> dict[str, Any]:
                         "average": site.proxy.login_rate,
                         "period": "1m",
                         "burst": site.proxy.login_rate,
+                    }
+                },
+                # A server that has just ended: a page instead of a bare "Bad Gateway".
+                "courseyard-gone": {
+                    "errors": {
+                        "status": ["502"],
+                        "service": "courseyard-hub",
+                        "query": f"{hub}/error/{{status}}",
                     }
                 },
                 "courseyard-too-many": {

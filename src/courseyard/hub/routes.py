@@ -1,6 +1,9 @@
-"""The official Traefik proxy class, asked more often whether a new route is there."""
+"""The official Traefik proxy class, asked more often whether a route is there or gone."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
@@ -22,3 +25,12 @@ class QuickTraefikProxy(TraefikFileProviderProxy):
             max_wait=0.2,
             timeout=self.check_route_timeout,
         )
+
+    async def delete_route(self, routespec: str) -> None:
+        """Delete it and wait until Traefik has seen that, or its next visitor gets a bare 502."""
+        await super().delete_route(routespec)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            if not await self._check_for_traefik_service(routespec, "router"):
+                return
+            await asyncio.sleep(0.02)

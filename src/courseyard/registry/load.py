@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from courseyard.registry.crosscheck import CrossCheck
 from courseyard.registry.files import MAX_PEOPLE, read_course, read_users
 from courseyard.registry.reader import Rules
 from courseyard.registry.slugs import USERS_SUFFIX
-from courseyard.registry.snapshot import Snapshot, Stale
+from courseyard.registry.snapshot import Pause, Snapshot, Stale, nothing
 from courseyard.settings import Site
 from courseyard.yamlfile import VanishedError, YamlError, read_bytes
 
@@ -82,16 +82,16 @@ class Loader:
             gentle: pause now and then, so that other threads can work.
         """
         now = datetime.now(UTC)
-        pause = _Pauses() if gentle else None
+        pause: Pause = _Pauses() if gentle else nothing
         touched = self._scan(pause) if names is None else self._look(names, pause)
         if not touched and names is not None:
             return self.snapshot
-        changed = self._take(touched, now)
+        changed = self._take(touched, now, pause)
         problems = self._problems(touched)
         if not changed and problems == self.snapshot.problems and not touched:
             return self.snapshot
         stale = self._stale(touched)
-        self.snapshot = self.snapshot.changed(changed, problems, stale, now)
+        self.snapshot = self.snapshot.changed(changed, problems, stale, now, pause)
         return self.snapshot
 
     def use(self, catalog: ImageCatalog) -> Snapshot:
@@ -106,7 +106,7 @@ class Loader:
 
     # Reading
 
-    def _scan(self, pause: Callable[[], None] | None) -> set[str]:
+    def _scan(self, pause: Pause) -> set[str]:
         """Look at every file of the folder; slugs of which something changed."""
         try:
             with os.scandir(self.folder) as entries:
@@ -128,11 +128,10 @@ class Loader:
                 continue
             if changed := self._visit(name, status):
                 touched.add(changed)
-            if pause is not None:
-                pause()
+            pause()
         return touched
 
-    def _look(self, names: Iterable[str], pause: Callable[[], None] | None) -> set[str]:
+    def _look(self, names: Iterable[str], pause: Pause) -> set[str]:
         touched = set()
         for name in set(names):
             if not _is_ours(name):
@@ -147,8 +146,7 @@ class Loader:
                 status = None
             if slug := self._visit(name, status):
                 touched.add(slug)
-            if pause is not None:
-                pause()
+            pause()
         return touched
 
     def _visit(self, name: str, status: os.stat_result | None) -> str | None:
@@ -208,7 +206,7 @@ class Loader:
 
     # Making it the courses in force
 
-    def _take(self, touched: set[str], now: datetime) -> dict[str, Course | None]:
+    def _take(self, touched: set[str], now: datetime, pause: Pause) -> dict[str, Course | None]:
         """Decide for each touched slug which version is in force; the courses that changed."""
         changed: dict[str, Course | None] = {}
         for slug in touched:
@@ -221,6 +219,7 @@ class Loader:
             self._cross.put(slug, self._slugs[slug].read or self._slugs[slug].good)
         refused = self._cross.refused_links(self._linked, self._is_there)
         for slug in sorted(touched | self._linked):
+            pause()
             course = self._slugs[slug]
             in_force = self._version(slug, course, refused.get(slug))
             bad = course.main is not None and any(p.is_error for p in course.all_problems)

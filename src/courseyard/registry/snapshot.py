@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -20,6 +20,12 @@ from courseyard.registry.course import Course
 from courseyard.registry.lifecycle import State, changes, state
 
 _SHARDS = 1024
+#: Called now and then in long work, so that other threads get their turn.
+Pause = Callable[[], None]
+
+
+def nothing() -> None:
+    """The pause of who is in a hurry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,14 @@ class People:
     def get(self, username: str) -> tuple[str, ...]:
         return self._parts[hash(username) % _SHARDS].get(username, ())
 
-    def changed(self, pairs: Iterable[tuple[str, Course | None, Course | None]]) -> People:
+    def changed(
+        self, pairs: Iterable[tuple[str, Course | None, Course | None]], pause: Pause = nothing
+    ) -> People:
         """The index after courses changed from the first to the second; only their parts differ."""
         parts = list(self._parts)
         own: set[int] = set()
         for slug, before, after in pairs:
+            pause()
             old = people_of(before) if before is not None else frozenset()
             new = people_of(after) if after is not None else frozenset()
             for username in old ^ new:
@@ -165,6 +174,7 @@ class Snapshot:
         problems: tuple[Problem, ...],
         stale: dict[str, Stale],
         now: datetime,
+        pause: Pause = nothing,
     ) -> Snapshot:
         """The snapshot after the courses of ``changed`` (None: gone) took these values."""
         following = copy(self)
@@ -176,6 +186,7 @@ class Snapshot:
         courses, by_slug = dict(self.courses), self._by_slug.copy()
         pairs, gone, fresh = [], [], []
         for slug, course in changed.items():
+            pause()
             pairs.append((slug, courses.pop(slug, None), course))
             if slug in by_slug:
                 gone.append(by_slug.pop(slug))
@@ -186,7 +197,7 @@ class Snapshot:
         following.courses = MappingProxyType(courses)
         following._by_slug = by_slug
         following._rows = _replaced(self._rows, gone, fresh)
-        following._people = self._people.changed(pairs)
+        following._people = self._people.changed(pairs, pause)
         following._lines = None
         if any(row.course.default for row in gone + fresh):
             rows = following._rows
