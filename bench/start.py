@@ -198,7 +198,9 @@ def courseyard_hub(site_folder: Path, work: Path, token: str, users: int) -> Ite
     )
     (folder / "images").symlink_to((site_folder / "images").resolve())
     people = yaml.safe_load((folder / "people.yaml").read_text())
-    people["people"].update({f"bench{n}": {"uid": 29000 + n, "name": f"B {n}"} for n in range(users)})
+    people["people"].update(
+        {f"bench{n}": {"uid": 29000 + n, "name": f"B {n}"} for n in range(users)}
+    )
     (folder / "people.yaml").write_text(yaml.safe_dump(people))
     port = free_port()
     site_file = folder / "courseyard.yaml"

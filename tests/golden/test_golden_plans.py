@@ -11,7 +11,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from courseyard.sitefile import load_site
 
 from courseyard.access import Target
 from courseyard.errors import DeniedError
@@ -21,6 +20,7 @@ from courseyard.plan.build import Known, plan_server
 from courseyard.plan.model import ServerPlan
 from courseyard.registry.watch import Registry
 from courseyard.settings import Site
+from courseyard.sitefile import load_site
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent.parent / "examples" / "university"

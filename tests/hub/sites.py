@@ -205,7 +205,7 @@ class Hub:
         self.stop_hub()
         if self.proxy is not None:
             self.proxy.terminate()
-            self.proxy.wait(10)
+            self.proxy.wait(20)
         for record in (self.folder / "servers").glob("*.name"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(record.stem), signal.SIGKILL)

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from tests.nbgrader.conftest import AS_ROOT, COURSE, GROUP, STUDENTS, Actor, Place
 
 WEEK = "week1"

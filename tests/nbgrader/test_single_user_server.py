@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from tests.nbgrader.conftest import AS_ROOT, COURSE, PROGRAM, Actor, Place
 
 PREFIX = "/user/ada/algo2026/"

@@ -58,7 +58,7 @@ app.command("proxy")(parts.proxy)
 def main() -> None:
     """Run the command line; errors are one sentence and exit status 1, never a traceback."""
     try:
-        app()
+        app(prog_name="courseyard")
     except CourseyardError as error:
         output.error(error)
     except BrokenPipeError:

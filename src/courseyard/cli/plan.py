@@ -19,10 +19,11 @@ from courseyard.plan.model import ServerPlan
 
 
 def plan(
-    user: Annotated[str, typer.Argument(help="A username.", show_default=False)],
+    user: Annotated[str, typer.Argument(metavar="USER", help="A username.", show_default=False)],
     course: Annotated[
         str,
         typer.Argument(
+            metavar="COURSE",
             help="A course's slug, or `general/<key>` for a general environment.",
             autocompletion=complete_course,
             show_default="the first general environment",

@@ -53,7 +53,11 @@ def static_configuration(site: Site) -> dict[str, Any]:
             "aliasHeadersStrategy": "reject",
         },
         # Notebooks and their kernels hold connections open for hours.
-        "transport": {"respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "600s"}},
+        "transport": {
+            "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "600s"},
+            # A stop need not wait for web sockets, which never end by themselves.
+            "lifeCycle": {"graceTimeOut": "2s"},
+        },
     }
     if proxy.tls.acme_domain:
         entry["http"]["tls"] = {

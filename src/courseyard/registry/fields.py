@@ -111,18 +111,20 @@ def usernames(reader: Reader, path: Where, value: Any) -> frozenset[str]:
         value = [value]
     if not reader.is_list(path, value, " of usernames"):
         return frozenset()
-    known = reader.rules.known_names
+    known, fits = reader.rules.known_names, reader.rules.is_username
     try:
         names = frozenset(value)
-        if names <= known:  # most people are in several courses
-            return names
+        new = names - known  # most people are in several courses
     except TypeError:  # a list or mapping among the names
-        names = frozenset()
-    before = len(reader.problems)
+        names = new = frozenset()
+    if not new and names:
+        return names
+    if new and all(n.__class__ is str and n != "root" and fits(n) for n in new):
+        if len(known) < _MAX_KNOWN:
+            known |= new
+        return names
     for index, name in enumerate(value):
         username(reader, (*path, index), name)
-    if len(reader.problems) == before and len(known) < _MAX_KNOWN:
-        known |= names
     return names
 
 

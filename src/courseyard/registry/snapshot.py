@@ -66,22 +66,22 @@ class People:
     ) -> People:
         """The index after courses changed from the first to the second; only their parts differ."""
         parts = list(self._parts)
-        own: set[int] = set()
+        own: dict[int, dict[str, tuple[str, ...]]] = {}
         for slug, before, after in pairs:
             pause()
             old = people_of(before) if before is not None else frozenset()
             new = people_of(after) if after is not None else frozenset()
-            for username in old ^ new:
+            one = (slug,)
+            for username in old ^ new if old else new:
                 place = hash(username) % _SHARDS
-                if place not in own:
-                    own.add(place)
-                    parts[place] = parts[place].copy()
-                part = parts[place]
-                slugs = part.get(username, ())
+                part = own.get(place)
+                if part is None:
+                    part = own[place] = parts[place] = parts[place].copy()
+                slugs = part.get(username)
                 if username in new:
-                    part[username] = (*slugs, slug)
-                elif len(slugs) > 1:
-                    part[username] = tuple(other for other in slugs if other != slug)
+                    part[username] = one if slugs is None else slugs + one
+                elif slugs is not None and len(slugs) > 1:
+                    part[username] = tuple([other for other in slugs if other != slug])
                 else:
                     part.pop(username, None)
         return People(tuple(parts))
