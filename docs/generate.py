@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from courseyard import errors
+from courseyard.access import Target
 from courseyard.cli.app import app
+from courseyard.images.catalog import load_catalog
+from courseyard.people.static import load_people
+from courseyard.plan.build import Known, plan_server
 from courseyard.registry.keys import KEYS, USERS_KEYS
 from courseyard.registry.override import PARSERS
+from courseyard.registry.watch import Registry
 from courseyard.settings import Site
+from courseyard.sitefile import load_site
 from courseyard.units import format_bytes, format_duration
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -38,6 +45,7 @@ def pages() -> dict[str, str]:
         "README.md": _index(),
         "site-file.md": _site_file(),
         "course-file.md": _course_file(),
+        "servers.md": _servers(),
         "commands.md": _commands(),
         "errors.md": _errors(),
     }
@@ -48,6 +56,7 @@ def _index() -> str:
 
 - [The site file](site-file.md): every setting of `courseyard.yaml`
 - [Course files](course-file.md): every key of `courses/<slug>.yaml`
+- [Inside a server](servers.md): paths, rights, environment, as in the example university
 - [Commands](commands.md): `courseyard …`
 - [Errors](errors.md): reason codes, as they stand in logs
 """
@@ -176,6 +185,49 @@ def _course_file() -> str:
 def _list(names: Any) -> str:
     each = [f"`{name}`" for name in names]
     return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else each[0]
+
+
+# --- inside a server ---------------------------------------------------------------------------
+
+_DAY = datetime(2026, 10, 1, 12, tzinfo=UTC)
+_SERVERS = (
+    ("A student's server of a course", "maija", "algo2026"),
+    ("An instructor's server of a course", "ada", "algo2026-instructor"),
+    ("A general server of somebody who teaches", "ada", "general"),
+)
+
+
+def _servers() -> str:
+    site = load_site(Path(__file__).parents[1] / "examples" / "university")
+    catalog = load_catalog(site)
+    known = Known(courses=Registry(site, catalog).refresh().courses, catalog=catalog)
+    people = load_people(site.path(site.people.file), site.people)
+    lines = [
+        _MADE + "# Inside a server",
+        "",
+        "What servers of the example university see. `courseyard plan USER COURSE` says it for any "
+        "person and course. The home directory is new at every start; what must persist lies in "
+        "`/notebooks`. Environment variables are the same in all three but for the course's.",
+    ]
+    for title, name, target in _SERVERS:
+        plan = plan_server(site, known, people[name], Target.parse(target), _DAY)
+        who = plan.identity
+        groups = ", ".join(f"`{group.name}`" for group in who.supplementary) or "none"
+        lines += ["", f"## {title}", ""]
+        lines.append(
+            f"Primary group `{who.group}`, umask `{who.umask:04o}`, more groups: {groups}."
+        )
+        lines += ["", "| path | rights | why |", "| --- | --- | --- |"]
+        for mount in plan.mounts:
+            rights = "read, write" if mount.writable else "read"
+            lines.append(f"| `{mount.target}` | {rights} | {_cell(mount.reason)} |")
+        lines += [
+            "",
+            "Variables: " + ", ".join(f"`{key}`" for key in sorted(plan.environment)) + ".",
+        ]
+        kept = ", ".join(f"`~/{link.path}`" for link in plan.home_links)
+        lines.append(f"Kept from the home directory: {kept}.")
+    return "\n".join(lines) + "\n"
 
 
 # --- commands ---------------------------------------------------------------------------------

@@ -146,7 +146,9 @@ class Hub:
         (self.folder / "jupyterhub_config.py").write_text(config)
 
     def write(self, name: str, content: Any) -> None:
-        (self.folder / name).write_text(yaml.safe_dump(content, allow_unicode=True))
+        (self.folder / name).write_text(
+            yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        )
 
     def write_course(self, slug: str, course: dict[str, Any]) -> None:
         self.write(f"courses/{slug}.yaml", course)

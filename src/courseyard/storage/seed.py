@@ -49,7 +49,7 @@ def _is_empty(root: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not os.listdir(listed)
+        return not os.listdir(listed)  # noqa: PTH208  (a descriptor)
     finally:
         os.close(listed)
 

@@ -1,0 +1,221 @@
+"""``courseyard up`` as a whole: starts, refuses, restarts what dies, ends cleanly."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from courseyard.cli.init import make_site
+from courseyard.cli.supervise import Part, descendants, last_lines
+from courseyard.errors import StartError
+
+
+def free_ports(number: int = 3) -> int:
+    """The first of ``number`` free ports in a row."""
+    for base in range(23000 + os.getpid() % 9000, 60000, 11):
+        probes = [socket.socket() for _ in range(number)]
+        try:
+            for offset, probe in enumerate(probes):
+                probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        return base
+    raise RuntimeError("no free ports")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A site without software to build: nobody starts a server here."""
+    folder = tmp_path / "demo"
+    make_site(folder)
+    for lock in (folder / "images").glob("*.txt"):
+        lock.unlink()
+    text = (folder / "courseyard.yaml").read_text()
+    (folder / "courseyard.yaml").write_text(
+        re.sub(r"port: 8000", f"port: {free_ports()}", text, count=1)
+    )
+    return folder
+
+
+def port(site: Path) -> int:
+    number: int = yaml.safe_load((site / "courseyard.yaml").read_text())["hub"]["port"]
+    return number
+
+
+class Up:
+    """A running ``courseyard up``."""
+
+    def __init__(self, site: Path, *words: str) -> None:
+        self.log = site.parent / f"up-{time.monotonic_ns()}.log"
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "courseyard.cli", "up", str(site), *words],
+                stdout=out,
+                stderr=out,
+            )
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, words: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while words not in self.text:
+            assert time.monotonic() < deadline, f"no {words!r} in:\n{self.text}"
+            assert self.process.poll() is None or words in self.text, self.text
+            time.sleep(0.1)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def start(require: Callable[[str], None]) -> Iterator[Callable[..., Up]]:
+    require("bubblewrap")
+    started: list[Up] = []
+
+    def one(site: Path, *words: str) -> Up:
+        started.append(Up(site, *words))
+        return started[-1]
+
+    yield one
+    for up in started:
+        if up.process.poll() is None:
+            up.end()
+
+
+def running(site: Path) -> list[str]:
+    """Processes that name the site, whoever started them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if entry.name.isdigit() and str(site) in words and int(entry.name) != os.getpid():
+            found.append(words)
+    return found
+
+
+def test_a_site_starts_survives_a_death_and_ends(site: Path, start: Callable[..., Up]) -> None:
+    up = start(site)
+    up.wait_for("Ctrl-C")
+    base = f"http://127.0.0.1:{port(site)}"
+    assert f"{base}/" in up.text
+    passwords = yaml.safe_load((site / "passwords.yaml").read_text())
+    for name, word in passwords.items():
+        assert re.search(rf"{name} +{word} ", up.text)
+
+    second = start(site)
+    assert second.process.wait(60) == 1
+    assert f"running already (process {up.process.pid})" in second.text
+
+    (hub,) = (p for p in descendants(up.process.pid) if _is(p, "-m jupyterhub"))
+    os.kill(hub, signal.SIGKILL)
+    up.wait_for("The hub ended")
+    deadline = time.monotonic() + 60
+    while not _healthy(base):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    assert up.end(signal.SIGINT) == 0
+    assert "Stopped." in up.text
+    assert running(site) == []
+    logs = {path.name for path in (site / "state" / "log").iterdir()}
+    assert logs == {"agent.log", "hub.log", "proxy.log"}
+
+
+def test_nothing_is_left_when_up_is_killed(site: Path, start: Callable[..., Up]) -> None:
+    up = start(site)
+    up.wait_for("Ctrl-C")
+    up.process.kill()
+    up.process.wait(10)
+    deadline = time.monotonic() + 15
+    while running(site):
+        assert time.monotonic() < deadline, running(site)
+        time.sleep(0.2)
+
+
+def test_a_taken_port_is_a_sentence(site: Path, start: Callable[..., Up]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port(site)))
+        taken.listen()
+        up = start(site)
+        assert up.process.wait(60) == 1
+    assert f"Port {port(site)} of 127.0.0.1 cannot be used" in up.text
+    assert "hub.port" in up.text
+    assert "Traceback" not in up.text
+
+
+def test_a_part_that_fails_shows_the_end_of_its_log(site: Path, start: Callable[..., Up]) -> None:
+    (site / "jupyterhub_config.py").write_text("raise SystemExit('no such luck')\n")
+    up = start(site)
+    assert up.process.wait(120) == 1
+    assert "The hub ended while it started." in up.text
+    assert "hub.log" in up.text
+    assert "no such luck" in up.text
+    assert running(site) == []
+
+
+def test_a_part_that_never_answers_has_a_limit(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    part = Part("sleeper", ["sleep", "60"], log, ready=lambda: False, patience=0.3)
+    part.start()
+    with pytest.raises(StartError, match="did not answer"):
+        part.wait_ready()
+    part.stop()
+    assert not part.alive
+
+
+def test_a_part_that_dies_again_and_again_waits_longer(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = Part("mayfly", ["true"], tmp_path / "x.log", ready=lambda: True, patience=1)
+    part.start()
+    assert part.process is not None
+    part.process.wait(10)
+    part.pause = 0.05
+    pauses = []
+    deadline = time.monotonic() + 10
+    while len(said) < 3 and time.monotonic() < deadline:
+        part.look_after(said.append)
+        pauses.append(part.pause)
+        time.sleep(0.01)
+    assert len(said) == 3
+    assert max(pauses) >= 0.4
+
+
+def test_last_lines_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"\xff\n" * 20_000 + b"the end\n")
+    assert last_lines(log, 2).splitlines()[-1] == "the end"
+    assert last_lines(tmp_path / "none") == ""
+
+
+def _is(pid: int, words: str) -> bool:
+    try:
+        return words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return False
+
+
+def _healthy(base: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base}/hub/health", timeout=3) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
