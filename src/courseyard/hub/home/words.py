@@ -72,7 +72,7 @@ MANAGER = "manager"
 SUPERVISOR = "supervisor"
 STATE = {
     "draft": "not open yet",
-    "hidden": "hidden",
+    "hidden": "not public",
     "archived": "archived",
     "deletable": "archived",
 }
