@@ -76,13 +76,22 @@ def free_port() -> int:
         return port
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A page of the hub's that says "starting" is no answer of the server."""
+
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 @dataclass
 class Hub:
     """A running hub and the token that may start servers on it."""
 
     base: str
     token: str
-    agent: int | None = None  # pid of what stands beside the servers, shared by all
 
     def request(self, method: str, path: str, body: object = None) -> int:
         data = None if body is None else json.dumps(body).encode()
@@ -90,7 +99,7 @@ class Hub:
         request.add_header("Authorization", f"token {self.token}")
         request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with _OPENER.open(request, timeout=60) as answer:
                 status: int = answer.status
                 return status
         except urllib.error.HTTPError as error:
@@ -174,7 +183,10 @@ def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
 @contextmanager
 def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as out:
-        process = subprocess.Popen(argv, stdout=out, stderr=out, text=True, cwd=folder)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for traefik
+        process = subprocess.Popen(
+            argv, stdout=out, stderr=out, text=True, cwd=folder, env={**os.environ, "PATH": path}
+        )
         try:
             wait_for(base, process, log)
             yield process
