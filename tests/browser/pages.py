@@ -167,7 +167,7 @@ class Visitor:
         self.nbgrader("Formgrader")
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            # A second click brings the tab of the first to the front.
+            # A second click brings the tab of the first to the front, as it stands.
             for page in context.pages:
                 if "/formgrader" in page.url:
                     page.set_default_timeout(30_000)

@@ -9,6 +9,13 @@
 // A federated extension by hand, without a build: a container with `init` and `get`
 // (webpack's module federation; jupyterlab/federated_labextensions.py reads package.json).
 (() => {
+  const shows = (tab, path) => {
+    try {
+      return tab.location.pathname.startsWith(path);
+    } catch {
+      return false; // it went to another site
+    }
+  };
   const plugin = {
     id: 'courseyard:formgrader',
     description: 'Opens the formgrader in a tab of its own.',
@@ -19,9 +26,15 @@
         label: 'Formgrader',
         caption: 'Grade this course in a new tab',
         execute: () => {
-          const tab = window.open(base + 'formgrader', 'formgrader-' + base);
+          // Without an address: a tab that stands is not loaded anew, which would lose the place
+          // and the unsaved words of somebody who is grading there.
+          const tab = window.open('', 'formgrader-' + base);
           if (!tab) {
             window.alert('The browser blocked the new tab. Allow pop-ups for this page and try again.');
+          } else if (shows(tab, base + 'formgrader')) {
+            tab.focus();
+          } else {
+            tab.location = base + 'formgrader';
           }
         }
       });
