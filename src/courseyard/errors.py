@@ -97,6 +97,10 @@ class ImageError(CourseyardError):
 
 class StorageError(CourseyardError):
     reason = "storage"
+    #: For administrators: the place below the storage root, what is wrong there, what to do.
+    path = ""
+    why = ""
+    mend = ""
 
 
 class BackendError(CourseyardError):

@@ -1,9 +1,9 @@
-"""The end of a message about a wrong word: the nearest right one."""
+"""Parts of messages: the nearest right word, a value, a few of many names."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -22,3 +22,8 @@ def shown(value: object, limit: int = 40) -> str:
     text = "".join(c if c.isprintable() else "?" for c in str(value)[: limit + 1])
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return f"'{text}'" if isinstance(value, str) else text
+
+
+def some(names: Sequence[str]) -> str:
+    """``names`` in a few words: the first, and how many more there are."""
+    return names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"

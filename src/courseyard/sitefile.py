@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -47,12 +48,13 @@ def load_site(folder: Path) -> Site:
 
 def check_site(folder: Path) -> tuple[Site | None, tuple[Problem, ...]]:
     """The site of ``folder``, None when it cannot be used, and all problems of its file."""
-    folder = folder.absolute()
+    given, folder = folder, folder.absolute()
     file = folder / SITE_FILE
     try:
         document = read_yaml(file)
     except VanishedError:
-        message = f"there is no site file; make one with `courseyard init {shown(folder.name)}`"
+        command = f"courseyard init {shlex.quote(str(given))}"
+        message = f"there is no site file; make one with `{command}`"
         return None, (Problem(file, 0, "", message),)
     except SettingsError as error:
         return None, error.problems

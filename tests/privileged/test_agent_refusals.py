@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from courseyard.errors import AgentRefusedError, CourseyardError
+from courseyard.plan.model import StorageKind
 
 ORDINARY = 65533
 
@@ -31,6 +32,13 @@ def mounting(plan: Any, source: str, target: str = "/extra", writable: bool = Tr
         update={"source": source, "target": target, "writable": writable}
     )
     return plan.model_copy(update={"mounts": (*plan.mounts, mount)})
+
+
+def taking(plan: Any, **values: Any) -> Any:
+    need = plan.storage[1].model_copy(
+        update={"kind": StorageKind.COURSE_MEMBER, "slug": "algo"} | values
+    )
+    return plan.model_copy(update={"storage": (*plan.storage, need)})
 
 
 FORGED: dict[str, Callable[[Any], Any]] = {
@@ -58,6 +66,10 @@ FORGED: dict[str, Callable[[Any], Any]] = {
     "the course files": lambda p: mounting(p, "course/meta"),
     "administration": lambda p: mounting(p, "admin"),
     "software writable": lambda p: mounting(p, "software"),
+    "who takes a course writable": lambda p: mounting(p, "course/algo/people"),
+    "one who takes a course": lambda p: mounting(p, "course/algo/people/1.x", writable=False),
+    "a system UID taking a course": lambda p: taking(p, uid=999),
+    "nobody's name taking a course": lambda p: taking(p, username="../x"),
     "an image of its own": lambda p: changed(p, "image", path=Path("/tmp/evil")),
     "the system as an image": lambda p: changed(p, "image", path=Path("/")),
     "a network": lambda p: p.model_copy(update={"network": "full"}),

@@ -24,6 +24,7 @@ EXCHANGE = StorageNeed(kind=StorageKind.EXCHANGE, slug="algo", uid=COURSE, gid=C
 USERDATA = StorageNeed(
     kind=StorageKind.COURSE_USERDATA, slug="algo", username="alice", uid=STUDENT, gid=COURSE
 )
+MEMBER = USERDATA.model_copy(update={"kind": StorageKind.COURSE_MEMBER})
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_owners_and_modes(tmp_path: Path, require: Any) -> None:
     assert ensure(root, (USER, FILES, EXCHANGE, USERDATA)) == ()
 
 
+@pytest.mark.parametrize("needs", [(MEMBER,), (FILES, MEMBER)])
+def test_who_takes_a_course(tmp_path: Path, require: Any, needs: tuple[StorageNeed, ...]) -> None:
+    require("root")
+    ensure(tmp_path, needs)
+    people = tmp_path / "course/algo/people"
+    assert owner(people) == (0, COURSE, 0o750)
+    assert [path.name for path in people.iterdir()] == [f"{STUDENT}.alice"]
+    assert owner(people / f"{STUDENT}.alice") == (0, 0, 0o755)
+    assert ensure(tmp_path, needs) == ()
+
+
 def test_mends_what_root_keeps_and_nothing_below(tmp_path: Path, require: Any) -> None:
     require("root")
     root = tmp_path / "storage"
@@ -93,6 +105,9 @@ def test_mends_what_root_keeps_and_nothing_below(tmp_path: Path, require: Any) -
         ((FILES, USERDATA), "course/algo/data/users"),
         ((FILES, USERDATA), "course/algo/data/users/alice"),
         ((EXCHANGE,), "exchange/algo/algo"),
+        ((FILES,), "course/algo/people"),
+        ((MEMBER,), "course/algo/people"),
+        ((MEMBER,), f"course/algo/people/{STUDENT}.alice"),
     ],
 )
 def test_planted_link_is_refused(
@@ -106,6 +121,54 @@ def test_planted_link_is_refused(
         ensure(root, needs)
     assert str(victim) not in caught.value.message
     assert path.is_symlink()
+
+
+WRITABLE = FILES.model_copy(update={"datadir_writable": True})
+
+
+def test_nobody_is_earlier_than_root_in_data_that_students_write(
+    tmp_path: Path, require: Any
+) -> None:
+    require("root")
+    ensure(tmp_path, (WRITABLE,))
+    assert owner(tmp_path / "course/algo/data") == (COURSE, COURSE, 0o3777)
+    assert owner(tmp_path / "course/algo/data/users") == (0, COURSE, 0o2771)
+
+
+@pytest.mark.parametrize("needs", [(WRITABLE, USERDATA), (USERDATA,)])
+def test_a_students_folder_of_users_becomes_roots(
+    tmp_path: Path, require: Any, needs: tuple[StorageNeed, ...]
+) -> None:
+    require("root")
+    ensure(tmp_path, (WRITABLE,))
+    users = tmp_path / "course/algo/data/users"
+    os.chown(users, 20666, 20000)
+    users.chmod(0o777)
+    ensure(tmp_path, (WRITABLE,))  # any start of the course; theirs until it matters
+    assert owner(users) == (20666, 20000, 0o777)
+    ensure(tmp_path, needs)
+    assert owner(users) == (0, COURSE, 0o2771)
+    assert owner(users / "alice") == (STUDENT, COURSE, 0o750)
+
+
+def test_what_a_student_put_in_place_of_users_costs_what_needs_it(
+    tmp_path: Path, victim: Path
+) -> None:
+    ensure(tmp_path, (FILES,))
+    users = tmp_path / "course/algo/data/users"
+    users.symlink_to(victim)
+    ensure(tmp_path, (WRITABLE,))  # an instructor's start
+    with pytest.raises(StorageError) as caught:
+        ensure(tmp_path, (WRITABLE, USERDATA))
+    assert "data/users: is not a folder" in caught.value.detail
+    assert owner(victim) == (0, 0, 0o700)
+    users.unlink()
+    users.mkdir()
+    (users / "alice").mkdir()
+    os.chown(users / "alice", 20666, 20000)
+    with pytest.raises(StorageError) as caught:
+        ensure(tmp_path, (WRITABLE, USERDATA))
+    assert "belongs to UID 20666" in caught.value.detail
 
 
 @pytest.mark.parametrize("place", ["source", "feedback", "gradebook.db"])

@@ -36,7 +36,7 @@ def test_the_smallest(tmp_path: Path) -> None:
 
 def test_units_and_lists(tmp_path: Path) -> None:
     text = """\
-servers: {mem_limit: 3G, cpu_limit: 500m, cull_max_age: 1h 30m, allow_override: [volumes]}
+servers: {mem_limit: 3G, cpu_limit: 500m, cull_max_age: 1h 30m, allow_override: [scheduler_name]}
 environments: {r: {name: R, image: [R, 2026-09-01]}}
 storage: {home_links: [.julia/]}
 x-own: {anything: 1}
@@ -46,7 +46,7 @@ x-own: {anything: 1}
     assert site.servers.mem_limit == 3 * 1024**3
     assert site.servers.cpu_limit == 0.5
     assert site.servers.cull_max_age == 5400
-    assert site.servers.allow_override == ("volumes",)
+    assert site.servers.allow_override == ("scheduler_name",)
     assert site.environments["r"].image == ("R", "2026-09-01")
 
 

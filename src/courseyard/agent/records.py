@@ -125,7 +125,11 @@ class Records:
             shutil.rmtree(self.of(handle))
 
     def forget_ended(self, older_than: float) -> None:
-        """Remove records of servers that ended more than ``older_than`` seconds ago."""
+        """Remove records of servers that ended more than ``older_than`` seconds ago.
+
+        One whose cgroup cannot be removed yet stays: nothing else knows of that.
+        """
         for record in list(self.read_all()):
-            if record.ended and record.ended.at < time.time() - older_than:
+            old = record.ended and record.ended.at < time.time() - older_than
+            if old and record.cgroup.clear(1):
                 self.remove(record.handle)

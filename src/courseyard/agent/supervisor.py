@@ -65,6 +65,8 @@ class Supervisor:
         self.servers: dict[str, Server] = {}
         self._room = asyncio.Semaphore(_STARTS)
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Cgroups that could not be removed when their server ended.
+        self._busy: set[limits.Cgroup] = set()
 
     # --- a start ------------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class Supervisor:
             self._records.write(record)
             if self.hierarchy.version:
                 cgroup = await asyncio.to_thread(self.hierarchy.make, record.handle, plan.limits)
-                undo.push_async_callback(asyncio.to_thread, _clear, cgroup)
+                undo.push_async_callback(asyncio.to_thread, self._clear, cgroup)
                 record = record.model_copy(
                     update={"cgroup_version": cgroup.version, "cgroup_folders": cgroup.folders}
                 )
@@ -206,7 +208,7 @@ class Supervisor:
     async def _finish(self, server: Server) -> None:
         record = server.record
         killed = await asyncio.to_thread(record.cgroup.out_of_memory_kills)
-        await asyncio.to_thread(_clean, record)
+        await asyncio.to_thread(self._clean, record)
         if server.relay is not None:
             await server.relay.close()
         with contextlib.suppress(OSError):
@@ -218,6 +220,27 @@ class Supervisor:
         self.servers.pop(record.handle, None)
         server.ended.set()
         log.info("ended %s: %s (%d)", record.handle, ended.reason, ended.code)
+
+    def _clean(self, record: Record) -> None:
+        """End whatever of a server is left, and reap bubblewrap when it was this agent's child."""
+        for known in (record.init, record.outer, *record.helpers):
+            if known is not None:
+                known.process.signal(signal.SIGKILL)
+        for known in (record.outer, *record.helpers):
+            if known is not None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(known.pid, 0)
+        self._clear(record.cgroup)
+
+    def _clear(self, cgroup: limits.Cgroup) -> None:
+        """Remove a cgroup now, or note it for :meth:`tend`."""
+        if not cgroup.clear():
+            log.warning("%s: its control group is still busy; tried again", cgroup.folders[0])
+            self._busy.add(cgroup)
+
+    def _clear_busy(self) -> None:
+        """Once for each: a process that the kernel cannot end must not hold up the others."""
+        self._busy -= {cgroup for cgroup in self._busy.copy() if cgroup.clear(1)}
 
     async def poll(self, handle: str) -> Exit | None:
         """As :meth:`courseyard.backends.base.Backend.poll`."""
@@ -256,6 +279,8 @@ class Supervisor:
         await asyncio.to_thread(self._records.forget_ended, _KEEP)
         for record in await asyncio.to_thread(lambda: list(self._records.read_all())):
             if record.ended is not None:
+                if record.cgroup.is_there():
+                    self._busy.add(record.cgroup)
                 continue
             if record.outer is None or record.init is None:
                 await asyncio.to_thread(self._undo_start, record)
@@ -273,7 +298,7 @@ class Supervisor:
     def _undo_start(self, record: Record) -> None:
         if record.boot == processes.boot_id():
             launch.kill_unfinished(self._records.of(record.handle))
-        _clear(record.cgroup)
+        self._clear(record.cgroup)
         self._records.remove(record.handle)
 
     async def _adopt(self, record: Record) -> None:
@@ -293,7 +318,7 @@ class Supervisor:
         log.info("found %s again, pid %s", record.handle, record.outer and record.outer.pid)
 
     async def tend(self) -> None:
-        """Look after the servers until cancelled: notices of memory, old records."""
+        """Look after the servers until cancelled: notices of memory, cgroups, old records."""
         rounds = 0
         while True:
             await asyncio.sleep(_LOOK)
@@ -304,6 +329,7 @@ class Supervisor:
                     server.kills = await asyncio.to_thread(
                         notices.look, folder, server.record, server.kills
                     )
+                await asyncio.to_thread(self._clear_busy)
                 if rounds * _LOOK >= _TIDY:
                     rounds = 0
                     await asyncio.to_thread(self._records.forget_ended, _KEEP)
@@ -340,23 +366,6 @@ def _kill(running: launch.Running) -> None:
             os.waitpid(process.pid, 0)
     if running.relay is not None:
         running.relay.close()
-
-
-def _clear(cgroup: limits.Cgroup) -> None:
-    cgroup.kill()
-    cgroup.remove()
-
-
-def _clean(record: Record) -> None:
-    """End whatever of a server is left, and reap bubblewrap when it was this agent's child."""
-    for known in (record.init, record.outer, *record.helpers):
-        if known is not None:
-            known.process.signal(signal.SIGKILL)
-    for known in (record.outer, *record.helpers):
-        if known is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(known.pid, 0)
-    _clear(record.cgroup)
 
 
 def _cause(record: Record, code: int | None, killed: int, stopping: bool) -> Ended:

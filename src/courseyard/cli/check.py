@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from courseyard.cli import output
-from courseyard.cli.sites import HERE, SiteArgument
-from courseyard.cli.storage import wanted
+from courseyard.cli.sites import HERE, SiteArgument, as_written
 from courseyard.errors import Problem, SettingsError, Severity, StorageError
+from courseyard.hints import some
 from courseyard.images.build import is_built, lock_file
 from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.people.person import Person
 from courseyard.people.static import load_people
-from courseyard.registry.load import Snapshot
-from courseyard.registry.watch import Registry
+from courseyard.registry.crosscheck import problem_at
+from courseyard.registry.load import Snapshot, load_snapshot
 from courseyard.settings import SITE_FILE, Site
 from courseyard.sitefile import load_site
-from courseyard.storage import apply
+from courseyard.storage import courses
 from courseyard.storage.diff import Verb
+from courseyard.storage.walk import denied
 
 
 def check(
@@ -47,19 +50,22 @@ def check(
 def problems_of(folder: Path) -> Iterator[Problem]:
     """Every problem of the site in ``folder``; the site file's own alone when it cannot be used."""
     try:
-        site = load_site(folder)
+        site = as_written(load_site(folder))
     except SettingsError as error:
         yield from _of_error(error, folder / SITE_FILE)
         return
-    yield from _of_people(site)
+    people, problems = _people(site)
+    yield from problems
     try:
         catalog = load_catalog(site)
     except SettingsError as error:
         yield from _of_error(error, site.path(site.images))
         return
-    yield from _of_images(site, catalog)
-    snapshot = Registry(site, catalog).refresh()
+    if site.backend == "sandbox":  # a cluster fetches images by their references
+        yield from _of_images(site, catalog)
+    snapshot = load_snapshot(site, catalog)
     yield from snapshot.problems
+    yield from _of_owners(people, snapshot)
     yield from _of_storage(site, snapshot)
 
 
@@ -67,15 +73,19 @@ def _of_error(error: SettingsError, file: Path) -> Iterable[Problem]:
     return error.problems or (Problem(file, 0, "", f"{error.message} {error.next_step}".strip()),)
 
 
-def _of_people(site: Site) -> Iterator[Problem]:
+def _people(site: Site) -> tuple[dict[str, Person], Iterable[Problem]]:
+    """The people, as far as a file tells them, and what is wrong with it."""
     if site.people.source != "static":
-        return
+        return {}, ()
     file = site.path(site.people.file)
     try:
         people = load_people(file, site.people)
     except SettingsError as error:
-        yield from _of_error(error, file)
-        return
+        return {}, _of_error(error, file)
+    return people, _of_people(site, people)
+
+
+def _of_people(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:
     for key in ("administrators", "test_students"):
         for name in getattr(site.people, key):
             if name not in people:
@@ -106,16 +116,44 @@ def _of_storage(site: Site, snapshot: Snapshot) -> Iterator[Problem]:
     if not root.is_dir():
         return
     try:
-        actions = apply.ensure(root, wanted(site, snapshot.courses), dry_run=True)
+        made = courses.make(site, snapshot.courses, dry_run=True)
     except StorageError as error:
-        yield Problem(root, 0, "", error.detail or error.message)
+        if not _roots_alone(denied(error)):
+            yield Problem(root, 0, "", error.detail or error.message)
         return
-    except PermissionError:
-        return  # the storage belongs to root; only root can look
-    for action in actions:
+    for refusal in made.refusals.values():
+        if not _roots_alone(refusal.denied):
+            yield refusal.problem(root)
+    for action in made.actions:
         if action.verb is not Verb.MAKE:
             message = f"should be changed ({action}): run `courseyard storage apply`"
             yield Problem(root / action.entry.path, 0, "", message, Severity.WARNING)
+
+
+def _roots_alone(was_denied: bool) -> bool:
+    """Whether this is no finding: the storage belongs to root, and only root can look."""
+    return was_denied and os.geteuid() != 0
+
+
+def _of_owners(people: Mapping[str, Person], snapshot: Snapshot) -> Iterator[Problem]:
+    """Courses whose files would be some person's own, or those of a person's group."""
+    owners: dict[int, list[str]] = {}
+    groups: dict[int, list[str]] = {}
+    for name, person in people.items():
+        owners.setdefault(person.uid, []).append(name)
+        groups.setdefault(person.gid, []).append(name)
+    for course in snapshot.courses.values():
+        if course.gid is None or course.coursedir_slug:
+            continue
+        if names := owners.get(course.uid):
+            message = f"is the UID of {some(names)}, who owns all files of the course then"
+            yield problem_at(course.file, "uid", message, Severity.WARNING)
+        if names := groups.get(course.gid):
+            message = (
+                f"is the primary group of {some(names)}, who can read and write all files of "
+                "the course then"
+            )
+            yield problem_at(course.file, "gid", message, Severity.WARNING)
 
 
 def _as_data(problem: Problem) -> dict[str, Any]:

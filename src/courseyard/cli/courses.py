@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from courseyard.cli import output
-from courseyard.cli.sites import HERE, Known, SiteArgument, open_site
+from courseyard.cli.sites import HERE, Known, SiteArgument, note_mistakes, open_site
 from courseyard.images.model import ImageWish
 from courseyard.registry import lifecycle
 from courseyard.registry.course import Course
@@ -39,9 +39,7 @@ def courses(
             for row in rows
         ],
     )
-    broken = sum(problem.is_error for problem in known.problems)
-    if broken:
-        output.note(f"Errors in course files: {broken}; `courseyard check` shows them.", "yellow")
+    note_mistakes(known)
 
 
 def _row(known: Known, course: Course, now: datetime) -> dict[str, Any]:

@@ -9,13 +9,15 @@ import typer
 
 from courseyard.access import Role, Target
 from courseyard.cli import output
-from courseyard.cli.sites import HERE, SiteOption, complete_course, open_site
-from courseyard.errors import DeniedError, PlanError
+from courseyard.cli.sites import HERE, SiteOption, complete_course, note_mistakes, open_site
+from courseyard.errors import DeniedError, PlanError, SourceDownError, UnknownPersonError
 from courseyard.hints import did_you_mean
 from courseyard.people import open_people
+from courseyard.people.person import Person
 from courseyard.plan import build
 from courseyard.plan.explain import explain, sections
 from courseyard.plan.model import ServerPlan
+from courseyard.settings import Site
 
 
 def plan(
@@ -42,11 +44,12 @@ def plan(
 ) -> None:
     """Show the plan of a server, with the reason of each mount, group and limit."""
     known = open_site(site)
+    note_mistakes(known)
     target = _target(course, role)
     if target.course is not None and target.course not in known.courses:
         hint = did_you_mean(target.course, known.courses, "; see `courseyard courses`")
         raise PlanError(f"There is no course {target.course!r}{hint}")
-    person = open_people(known.site).get_now(user)
+    person = _person(known.site, user)
     everything = build.Known(
         courses=known.courses, catalog=known.catalog, named=known.snapshot.of_person
     )
@@ -59,6 +62,17 @@ def plan(
         output.plain(made.to_json())
     else:
         _show(made)
+
+
+def _person(site: Site, username: str) -> Person:
+    """The person, or a sentence about them: the errors of ``people`` speak to themselves."""
+    try:
+        return open_people(site).get_now(username)
+    except UnknownPersonError as error:
+        output.fail(f"{username!r} cannot have a server here.", f"Why: {error.detail}.")
+    except SourceDownError as error:
+        what = f"The directory of users does not answer, so nothing is known of {username!r}."
+        output.fail(what, f"Why: {error.detail}.")
 
 
 def _target(course: str, role: Role | None) -> Target:

@@ -17,13 +17,14 @@ from typing import Annotated, Any
 import typer
 
 from courseyard.agent.client import AgentClient
-from courseyard.cli import greeting, images, output, passwords, state, storage
+from courseyard.cli import greeting, images, output, passwords, state
 from courseyard.cli.health import agent_answers, hub_answers, proxy_answers
 from courseyard.cli.sites import HERE, Known, SiteArgument, open_site
 from courseyard.cli.supervise import Part, rotate
 from courseyard.errors import CourseyardError, SettingsError
 from courseyard.hub.places import Places
 from courseyard.settings import Site
+from courseyard.storage import courses
 
 _SERVERS_STOP = 60.0  # seconds for all servers together
 
@@ -80,6 +81,7 @@ def _check_ports(site: Site) -> None:
         (site.hub.address, site.hub.port, "hub.port"),
         ("127.0.0.1", places.hub_port, "hub.api_port"),
         ("127.0.0.1", places.proxy_api_port, "proxy.api_port"),
+        ("127.0.0.1", places.servers_port, "hub.servers_port"),
     ]
     for address, port, key in wanted:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
@@ -109,7 +111,8 @@ def _prepare(known: Known, account: state.Account | None) -> dict[str, str]:
         names = greeting.usernames(site)
         accounts = passwords.complete(site.folder, names, account.uid if account else None)
     images.build_missing(known.catalog)
-    storage.make(site, known.courses)
+    for refusal in courses.make(site, known.courses).refusals.values():
+        output.note(output.clean(f"Warning: {refusal.problem(site.storage_root)}"), "yellow")
     return accounts
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from courseyard.errors import Problem, SettingsError, Severity
+from courseyard.hints import some
 from courseyard.registry.course import Course
 from courseyard.yamlfile import read_yaml
 
@@ -86,18 +87,18 @@ class CrossCheck:
         others = self._by_gid.get(course.gid, set()) if course.gid is not None else set()
         strangers = sorted(s for s in others if self._courses[s].directory_slug != home)
         if strangers:
-            message = f"{_some(strangers)} has this group too, so each sees the other's files"
-            found.append(self.problem(course.file, "gid", message, Severity.WARNING))
+            message = f"{some(strangers)} has this group too, so each sees the other's files"
+            found.append(problem_at(course.file, "gid", message, Severity.WARNING))
         target = self._courses.get(home)
         if course.coursedir_slug is not None and target is not None and target.gid != course.gid:
             message = f"{home} has another `gid`; courses that share directories share their group"
-            found.append(self.problem(course.file, "coursedir_slug", message, Severity.WARNING))
+            found.append(problem_at(course.file, "coursedir_slug", message, Severity.WARNING))
         for key in ("extra_instructor_groups", "extra_student_groups"):
             for name, gid in getattr(course, key):
                 owners = sorted(s for s in self._by_gid.get(gid, ()) if s != slug)
                 if owners and gid != course.gid:
-                    message = f"{name} is the group of {_some(owners)}: its files become readable"
-                    found.append(self.problem(course.file, key, message, Severity.WARNING))
+                    message = f"{name} is the group of {some(owners)}: its files become readable"
+                    found.append(problem_at(course.file, key, message, Severity.WARNING))
         return tuple(found)
 
     def orphan(self, path: Path, slug: str) -> Problem:
@@ -105,15 +106,10 @@ class CrossCheck:
         message = f"there is no course file {slug}.yaml, so nothing reads this"
         return Problem(path, 0, "", message, Severity.WARNING)
 
-    def problem(
-        self, file: Path, key: str, message: str, severity: Severity = Severity.ERROR
-    ) -> Problem:
-        """A problem at ``key``; the file is read again for its line, which is rarely needed."""
-        try:
-            return read_yaml(file).problem((key,), message, severity)
-        except SettingsError:
-            return Problem(file, 0, key, message, severity)
 
-
-def _some(slugs: list[str]) -> str:
-    return slugs[0] if len(slugs) == 1 else f"{slugs[0]} (and {len(slugs) - 1} more)"
+def problem_at(file: Path, key: str, message: str, severity: Severity = Severity.ERROR) -> Problem:
+    """A problem at ``key``; the file is read again for its line, which is rarely needed."""
+    try:
+        return read_yaml(file).problem((key,), message, severity)
+    except SettingsError:
+        return Problem(file, 0, key, message, severity)

@@ -112,6 +112,13 @@ def _check(reader: Reader, slug: str, values: dict[str, Any]) -> None:
     if values.get("coursedir_slug") == slug:
         reader.wrong(("coursedir_slug",), "names the course itself; leave it out")
     gid = values.get("gid")
+    users = reader.rules.site.people.users_group
+    if gid == users.gid:
+        message = (
+            f"is the group {users.name}, in which everyone is: every student would get the "
+            "course's files; give the course a group of its own"
+        )
+        reader.wrong(("gid",), message)
     for index, (_, extra) in enumerate(values.get("extra_student_groups", ())):
         if extra == gid:
             message = "is the course's own group: students would get the instructors' files"

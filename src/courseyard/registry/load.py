@@ -14,7 +14,7 @@ from hashlib import blake2b
 from courseyard.errors import Problem
 from courseyard.images.catalog import ImageCatalog
 from courseyard.registry.course import Course
-from courseyard.registry.crosscheck import CrossCheck
+from courseyard.registry.crosscheck import CrossCheck, problem_at
 from courseyard.registry.files import MAX_PEOPLE, read_course, read_users
 from courseyard.registry.reader import Rules
 from courseyard.registry.slugs import USERS_SUFFIX
@@ -256,7 +256,7 @@ class Loader:
         if course.read is not None and refused is None:
             course.good = course.read
         elif course.read is not None:
-            found = self._cross.problem(course.read.file, "coursedir_slug", refused or "")
+            found = problem_at(course.read.file, "coursedir_slug", refused or "")
             course.problems = (found,)
         return self._merged(slug, course, course.good) if course.good is not None else None
 

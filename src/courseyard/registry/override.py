@@ -40,12 +40,17 @@ _PREFIXES = (
     *("JUPYTERHUB_", "JUPYTER_", "JPY_", "NB_", "NBGRADER_", "PYTHON", "LD_"),
     *("COURSEYARD_", "KUBERNETES_", "XDG_"),
 )
-#: What would change who a server runs as; no setting of a site allows it.
+#: What would change who a server runs as, what it mounts, or what runs beside it; no setting of
+#: a site allows it.
 _NEVER = frozenset(
     (
         *("uid", "gid", "fs_gid", "supplemental_gids", "run_as_uid", "run_as_gid", "privileged"),
         *("allow_privilege_escalation", "container_security_context", "pod_security_context"),
         *("service_account", "automount_service_account_token", "cmd", "args", "namespace"),
+        *("volumes", "volume_mounts", "init_containers", "extra_containers", "lifecycle_hooks"),
+        *("extra_pod_config", "extra_container_config", "extra_labels", "extra_annotations"),
+        *("common_labels", "modify_pod_hook", "after_pod_created_hook", "pre_spawn_hook"),
+        *("enable_user_namespaces", "services_enabled", "profile_list", "pod_name_template"),
     )
 )
 

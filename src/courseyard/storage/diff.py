@@ -58,13 +58,16 @@ def _compare_one(top: int, entry: Entry, real_ids: bool) -> list[Action]:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return [Action(Verb.MAKE, entry)]
+    except OSError as error:
+        raise walk.refused(entry.path, f"cannot be looked at: {error.strerror}") from error
     right = stat.S_ISDIR if entry.kind is Kind.FOLDER else stat.S_ISREG
     if not entry.kept and not entry.personal:
         return []
     if not right(found.st_mode):
-        raise walk.refused(entry.path, f"is not a {entry.kind}")
+        raise walk.refused(entry.path, f"is not a {entry.kind}", f"put a real {entry.kind} there")
     if real_ids and entry.personal and found.st_uid != entry.uid:
-        raise walk.refused(entry.path, f"belongs to UID {found.st_uid}, not {entry.uid}")
+        why = f"belongs to UID {found.st_uid}, not {entry.uid}"
+        raise walk.refused(entry.path, why, "give it to its owner or move it away")
     if not entry.kept:
         return []
     actions = []

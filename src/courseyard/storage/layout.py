@@ -14,6 +14,8 @@ COURSE_FOLDERS = (
     "test-instructor-exchange",
 )
 GRADEBOOK = "gradebook.db"
+#: In the data of a course: a folder for each student, with `create_userdata`.
+USERS = "users"
 SITE_FOLDERS = ("shareddata", "software")
 _NAME = re.compile(r"[a-z0-9_][a-zA-Z0-9_.@-]{0,63}")
 
@@ -41,12 +43,24 @@ def files(slug: str) -> str:
     return f"{course(slug)}/files"
 
 
+def people(slug: str) -> str:
+    return f"{course(slug)}/people"
+
+
+def member(slug: str, username: str, uid: int) -> str:
+    return f"{people(slug)}/{uid}.{name(username)}"
+
+
 def data(slug: str) -> str:
     return f"{course(slug)}/data"
 
 
+def users(slug: str) -> str:
+    return f"{data(slug)}/{USERS}"
+
+
 def user_data(slug: str, username: str) -> str:
-    return f"{data(slug)}/users/{name(username)}"
+    return f"{users(slug)}/{name(username)}"
 
 
 def exchange(slug: str) -> str:

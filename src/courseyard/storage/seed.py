@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from courseyard.errors import StorageError
 from courseyard.registry.course import Course
 from courseyard.storage import layout, walk
 
@@ -16,42 +15,61 @@ _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def seed(site_folder: Path, root: Path, course: Course) -> int:
-    """Copy ``<site>/course/<slug>/{files,data}``; how many files were copied.
+def seed(site_folder: Path, root: Path, course: Course, *, dry_run: bool = False) -> int:
+    """Copy ``<site>/course/<slug>/{files,data}``; how many files were copied (or would be).
 
     Only where ``source/`` (or ``data/``) of the course is still empty, so that nothing that a
     teacher changed or deleted comes back. Links are not copied and not followed.
 
     Raises:
-        StorageError: something that is not a folder stands in the way.
+        StorageError: something stands in the way.
     """
     if course.gid is None or course.coursedir_slug:
         return 0
     top = site_folder / "course" / course.slug
+    files, data = layout.files(course.slug), layout.data(course.slug)
     copied = 0
-    for source, target, sign in (
-        (top / "files", layout.files(course.slug), layout.files(course.slug) + "/source"),
-        (top / "data", layout.data(course.slug), layout.data(course.slug)),
+    for source, target, sign, mode in (
+        (top / "files", files, f"{files}/source", 0o660),
+        (top / "data", data, data, 0o664),
     ):
-        if source.is_dir():
+        if not source.is_dir():
+            continue
+        try:
+            # In a dry run the folders that are missing would have been made before.
+            missing = dry_run and (course.datadir or target == files)
+            if not _is_empty(root, sign, missing=missing):
+                continue
+            if dry_run:
+                copied += _count(source)
+                continue
             with walk.opened_root(root) as opened:
-                if _is_empty(opened, sign):
-                    inside = 0o660 if source.name == "files" else 0o664
-                    copied += sum(_copy(opened, source, target, course, inside))
+                copied += sum(_copy(opened, source, target, course, mode))
+        except OSError as error:
+            what = f"cannot get its first files: {error.filename}: {error.strerror}"
+            raise walk.refused(target, what) from error
     return copied
 
 
-def _is_empty(root: int, path: str) -> bool:
-    """Whether the folder is there and holds nothing."""
+def _is_empty(root: Path, path: str, *, missing: bool) -> bool:
+    """Whether the folder holds nothing of the course; ``missing``: and when it is not there."""
+    if missing and not root.exists():
+        return True
     try:
-        with walk.opened(root, path) as folder:
+        with walk.opened_root(root) as top, walk.opened(top, path) as folder:
             listed = os.open(".", _LIST, dir_fd=folder)
     except FileNotFoundError:
-        return False
+        return missing
     try:
-        return not os.listdir(listed)  # noqa: PTH208  (a descriptor)
+        return set(os.listdir(listed)) <= {layout.USERS}  # noqa: PTH208  (a descriptor)
     finally:
         os.close(listed)
+
+
+def _count(source: Path) -> int:
+    """Files that would be copied."""
+    modes = (path.lstat().st_mode for path in source.rglob("*"))
+    return sum(stat.S_ISREG(mode) for mode in modes)
 
 
 def _copy(root: int, source: Path, target: str, course: Course, mode: int) -> Iterator[int]:
@@ -83,10 +101,6 @@ def _copy_file(folder: int, item: Path, course: Course, mode: int) -> int:
         number = os.open(item.name, _MAKE, 0o600, dir_fd=folder)
     except FileExistsError:
         return 0
-    except OSError as error:
-        raise StorageError(
-            "The first files of a course cannot be copied.", detail=f"{item}: {error.strerror}"
-        ) from error
     with os.fdopen(number, "wb") as file, item.open("rb") as source:
         shutil.copyfileobj(source, file)
         file.flush()

@@ -13,12 +13,20 @@ from courseyard.errors import StorageError
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def refused(path: str, why: str) -> StorageError:
-    return StorageError(
+def refused(path: str, why: str, mend: str = "mend that") -> StorageError:
+    """``path`` cannot be used; ``mend`` says to an administrator what to do about it."""
+    error = StorageError(
         "A folder that this server needs cannot be used.",
         "Tell the administrators.",
         detail=f"{path}: {why}",
     )
+    error.path, error.why, error.mend = path, why, mend
+    return error
+
+
+def denied(error: StorageError) -> bool:
+    """Whether only the rights of this process stood in the way."""
+    return isinstance(error.__cause__, PermissionError)
 
 
 @contextlib.contextmanager
@@ -50,15 +58,17 @@ def open_folder(root: int, path: str) -> int:
         raise refused(path, "not a path below the storage root")
     current = os.dup(root)
     try:
-        for part in parts:
+        for number, part in enumerate(parts, 1):
             try:
                 following = os.open(part, _FOLDER, dir_fd=current)
             except FileNotFoundError:
                 raise
             except OSError as error:
+                here = "/".join(parts[:number])
                 if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                    raise refused(path, f"{part!r} is a link or not a folder") from error
-                raise refused(path, f"{part!r}: {error.strerror}") from error
+                    why = "is a link or not a folder"
+                    raise refused(here, why, "put a real folder there") from error
+                raise refused(here, f"cannot be opened: {error.strerror}") from error
             os.close(current)
             current = following
     except BaseException:

@@ -18,6 +18,7 @@ PEOPLE = {"ada", "tomas", "maija", "omar", "helmi", "ilkka"}
 
 def run(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COURSEYARD_")}
+    environment |= more.pop("env", {})  # type: ignore[arg-type]
     return subprocess.run(
         [sys.executable, "-m", "courseyard.cli", *map(str, words)],
         capture_output=True,
@@ -96,6 +97,11 @@ class TestInit:
         assert done.returncode == 0, done.stdout + done.stderr
         assert "people" not in done.stdout.replace(str(tmp_path), "")
 
+    def test_prints_commands_that_a_shell_takes(self, tmp_path: Path) -> None:
+        folder = tmp_path / "sp ace é"
+        assert f"courseyard up '{folder}'" in run("init", folder).stdout
+        assert f"`courseyard up '{folder}'`" in run("init", folder).stderr
+
 
 class TestCheck:
     def test_names_file_line_and_key(self, site: Path) -> None:
@@ -146,6 +152,30 @@ class TestCheck:
         assert "courseyard.yaml" in done.stdout
         no_traceback(done)
 
+    @pytest.mark.parametrize(
+        ("folder", "command"),
+        [("/nope", "init /nope"), ("no/such", "init no/such"), ("/no such", "init '/no such'")],
+    )
+    def test_a_folder_that_is_not_there(self, folder: str, command: str) -> None:
+        assert f"make one with `courseyard {command}`" in run("check", folder).stdout
+
+    def test_finds_courses_that_people_own(self, site: Path) -> None:
+        people = yaml.safe_load((site / "people.yaml").read_text())
+        people["people"]["omar"]["gid"] = 21077
+        (site / "people.yaml").write_text(yaml.safe_dump(people))
+        uid = people["people"]["maija"]["uid"]
+        (site / "courses" / "logic.yaml").write_text(f"name: L\nuid: {uid}\ngid: 21077\n")
+        done = run("check", site)
+        assert "courses/logic.yaml:2: uid: warning: is the UID of maija" in done.stdout
+        assert "courses/logic.yaml:3: gid: warning: is the primary group of omar" in done.stdout
+        assert done.returncode == 0
+
+    def test_the_group_of_all_users_is_no_courses_group(self, site: Path) -> None:
+        (site / "courses" / "logic.yaml").write_text("name: L\ngid: 20000\n")
+        done = run("check", site)
+        assert done.returncode == 1
+        assert "courses/logic.yaml:2: gid: is the group users" in done.stdout
+
     def test_takes_the_site_from_the_environment_or_the_folder(self, site: Path) -> None:
         here = subprocess.run(
             [sys.executable, "-m", "courseyard.cli", "check"], cwd=site, check=False, timeout=60,
@@ -190,6 +220,25 @@ class TestStorage:
             assert "course" in done.stdout + done.stderr
             no_traceback(done)
 
+    def test_a_broken_folder_costs_its_course(self, site: Path) -> None:
+        exchange = site / "storage" / "exchange" / "ml2027"
+        (exchange / "ml-old").mkdir(parents=True)
+        (exchange / "ml2027").symlink_to("ml-old")
+        checked = run("check", site)
+        said = f"{exchange}/ml2027: is a link or not a folder, so the folders of the course ml2027"
+        assert checked.returncode == 1
+        assert said in checked.stdout
+        for words in (("--dry-run",), ()):
+            done = run("storage", "apply", site, *words)
+            assert done.returncode == 1
+            assert said in done.stderr
+            assert "exchange/algo2026/algo2026/inbound: make folder" in done.stdout
+        assert (site / "storage/course/algo2026/files/source/week1/sorting.ipynb").is_file()
+        source = site / "storage" / "course" / "algo2026" / "files" / "source"
+        source.rename(source.with_name("src2"))
+        source.symlink_to("src2")
+        assert f"{source}: is a link or not a folder" in run("check", site).stdout
+
 
 class TestPlan:
     def test_gives_the_reason_of_each_mount(self, site: Path) -> None:
@@ -214,7 +263,8 @@ class TestPlan:
         ("words", "code", "said"),
         [
             (("maija", "algo2025x"), 1, "did you mean algo202"),
-            (("nobody",), 1, "nobody"),
+            (("nobody",), 1, "'nobody' cannot have a server here"),
+            (("../x",), 1, "'../x' cannot have a server here"),
             (("maija", "algo2026", "--role", "boss"), 2, "boss"),
             (("maija", "general", "--role", "student"), 2, "has no role student"),
             (("maija", "general/nosuch"), 1, "environment"),
@@ -226,6 +276,42 @@ class TestPlan:
         assert done.returncode == code, done.stderr
         assert said in done.stderr
         no_traceback(done)
+
+
+class TestMistakesOfCourseFiles:
+    @pytest.fixture(autouse=True)
+    def _broken(self, site: Path) -> None:
+        (site / "courses" / "logic.yaml").write_text("name: L\nprivat: true\n")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("check", "{}"),
+            ("courses", "{}"),
+            ("plan", "ada", "algo2026", "-s", "{}"),
+            ("storage", "apply", "{}", "--dry-run"),
+        ],
+    )
+    def test_are_told_once(self, site: Path, words: tuple[str, ...]) -> None:
+        done = run(*(word.format(site) for word in words))
+        told = done.stdout + done.stderr
+        assert told.count("logic.yaml") + told.count("Errors in course files: 1") == 1
+        assert "courseyard.registry" not in told
+
+    def test_are_nothing_to_the_completion(self, site: Path) -> None:
+        site_file = site / "courseyard.yaml"
+        site_file.write_text(site_file.read_text() + "x-own: yes\n")  # a warning
+        done = run(
+            env=os.environ
+            | {
+                "_PYTHON _M COURSEYARD.CLI_COMPLETE": "complete_bash",
+                "_COURSEYARD_COMPLETE": "complete_bash",
+                "COMP_WORDS": f"courseyard plan -s {site} ada al",
+                "COMP_CWORD": "5",
+            }
+        )
+        assert done.stdout.split() == ["algo2025", "algo2026"]
+        assert done.stderr == ""
 
 
 class TestLists:

@@ -162,6 +162,19 @@ def test_a_taken_port_is_a_sentence(site: Path, start: Callable[..., Up]) -> Non
     assert "Traceback" not in up.text
 
 
+def test_a_broken_folder_of_a_course_is_a_warning(site: Path, start: Callable[..., Up]) -> None:
+    exchange = site / "storage" / "exchange" / "ml2027"
+    (exchange / "ml-old").mkdir(parents=True)
+    (exchange / "ml2027").symlink_to("ml-old")
+    up = start(site)
+    up.wait_for("Ctrl-C")
+    assert f"Warning: {exchange}/ml2027: is a link or not a folder" in up.text
+    assert "the course ml2027 " in up.text
+    assert "put a real folder there" in up.text
+    assert (site / "storage/course/algo2026/files/source/week1/sorting.ipynb").is_file()
+    assert up.end() == 0
+
+
 def test_a_part_that_fails_shows_the_end_of_its_log(site: Path, start: Callable[..., Up]) -> None:
     (site / "jupyterhub_config.py").write_text("raise SystemExit('no such luck')\n")
     up = start(site)

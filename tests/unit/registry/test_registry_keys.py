@@ -32,14 +32,14 @@ def read(text: str, **settings: Any) -> tuple[Course | None, list[str]]:
 
 
 def test_a_site_can_allow_more_overrides() -> None:
-    text = "name: C\nkubespawner_override: {volumes: [{name: x}], mem_limit: 1G}\n"
+    text = "name: C\nkubespawner_override: {scheduler_name: quick, mem_limit: 1G}\n"
     course, problems = read(text)
     assert course is None
-    assert "courseyard.yaml: servers: {allow_override: [volumes]}" in problems[0]
-    course, problems = read(text, servers={"allow_override": ("volumes",)})
+    assert "courseyard.yaml: servers: {allow_override: [scheduler_name]}" in problems[0]
+    course, problems = read(text, servers={"allow_override": ("scheduler_name",)})
     assert not problems
     assert course is not None
-    assert course.kubespawner_override.site_allowed == {"volumes": [{"name": "x"}]}
+    assert course.kubespawner_override.site_allowed == {"scheduler_name": "quick"}
     assert course.kubespawner_override.mem_limit == 1024**3
 
 

@@ -51,6 +51,16 @@ def test_made_once_and_then_nothing(tmp_path: Path) -> None:
     assert ensure(root, NEEDS, real_ids=False) == ()
 
 
+def test_one_account_for_all_writes_nobody_down(tmp_path: Path) -> None:
+    member = StorageNeed(
+        kind=StorageKind.COURSE_MEMBER, slug="algo", username="alice", uid=20105, gid=20500
+    )
+    ensure(tmp_path, (*NEEDS, member), real_ids=False)
+    assert list((tmp_path / "course/algo/people").iterdir()) == []
+    planned = ensure(tmp_path, (member,), real_ids=True, dry_run=True)
+    assert "course/algo/people/20105.alice: make folder, 0:0 0755" in map(str, planned)
+
+
 def test_dry_run_changes_nothing(tmp_path: Path) -> None:
     ensure(tmp_path, NEEDS, real_ids=False)
     (tmp_path / "u/05/alice").chmod(0o755)

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _PERIOD = 100_000  # microseconds of one CPU accounting period
 _V1 = ("memory", "cpu", "pids")
 _V2 = ("memory", "cpu", "pids")
+_TRIES = 50  # to kill or to remove, a few hundredths of a second apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,17 @@ class Cgroup:
                     return int(Path(folder, name).read_text())
         return 0
 
-    def kill(self) -> None:
+    def clear(self, tries: int = _TRIES) -> bool:
+        """Kill what is in it and remove it; False when it is still there, to be tried again.
+
+        After an out-of-memory kill the kernel may take seconds to free what a process had.
+        """
+        self.kill(tries)
+        return self.remove(tries)
+
+    def kill(self, tries: int = _TRIES) -> None:
         """Kill every process in it; new ones that they fork meanwhile too."""
-        for _ in range(50):
+        for _ in range(tries):
             if self.version == 2:
                 with contextlib.suppress(OSError):
                     Path(self.folders[0], "cgroup.kill").write_text("1")
@@ -76,11 +85,14 @@ class Cgroup:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
 
-    def remove(self) -> bool:
+    def is_there(self) -> bool:
+        return any(Path(folder).exists() for folder in self.folders)
+
+    def remove(self, tries: int = _TRIES) -> bool:
         """Remove the folders; False when a process is still there."""
         done = True
         for folder in self.folders:
-            for _ in range(50):
+            for _ in range(tries):
                 try:
                     Path(folder).rmdir()
                 except FileNotFoundError:
