@@ -19,6 +19,7 @@ import pytest
 
 from courseyard.images.build import build_image
 from courseyard.plan.model import StorageKind, StorageNeed
+from courseyard.plan.nbgrader import COLLECT
 from courseyard.singleuser import configuration
 from courseyard.storage.apply import ensure
 
@@ -130,6 +131,12 @@ def place(image: Path) -> Iterator[Place]:
     needs = [
         StorageNeed(kind=StorageKind.COURSE, gradebook=True, **of_course),
         StorageNeed(kind=StorageKind.EXCHANGE, **of_course),
+        *(
+            StorageNeed(
+                kind=StorageKind.COURSE_MEMBER, slug=COURSE, username=name, uid=number, gid=gid
+            )
+            for name, number in STUDENTS.items()
+        ),
     ]
     root = top / "storage"
     ensure(root, needs)
@@ -180,6 +187,12 @@ def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> 
         "nbgrader": {
             "config": config,
             "extra_lines": "",
+            "fixed": {
+                "ExchangeFactory": {"collect": COLLECT},
+                "ExchangeCollect": {"people": str(course.parent / "people")},
+            }
+            if teaches
+            else {},
             "append_file": str(course / "etc.jupyter.nbgrader_config.py.append") if teaches else "",
             "formgrader": teaches,
             "create_assignment": teaches,

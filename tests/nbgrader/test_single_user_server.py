@@ -116,7 +116,7 @@ def start(actor: Actor, hub: str, plan: dict[str, Any]) -> Server:
     log = actor.folder.parent / f"{plan['role']}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*words, str(actor.image / "bin" / "python"), str(PROGRAM / "start.py")],
+            [*words, str(actor.image / "bin" / "python"), "-I", str(PROGRAM / "start.py")],
             env=env,
             stdout=out,
             stderr=out,
@@ -144,6 +144,7 @@ def plan_of(place: Place, role: str) -> dict[str, Any]:
     if role != "general":
         nbgrader = {
             "config": json.loads((home / ".courseyard/jupyter/nbgrader.json").read_text()),
+            "fixed": json.loads((home / ".courseyard/jupyter/nbgrader_fixed.json").read_text()),
             "extra_lines": "",
             "append_file": "",
             "formgrader": role == "instructor",
@@ -166,7 +167,8 @@ def plan_of(place: Place, role: str) -> dict[str, Any]:
 def server(request: pytest.FixtureRequest, place: Place, hub: str) -> Iterator[Server]:
     pymod = place.ada.folder / "pymod"
     pymod.mkdir(exist_ok=True)
-    (pymod / "tornado.py").write_text("raise SystemExit('PYTHONPATH reached the server')")
+    for name in ("tornado", "json"):
+        (pymod / f"{name}.py").write_text("raise SystemExit('PYTHONPATH reached the server')")
     if AS_ROOT:
         os.chown(pymod, place.ada.uid, place.ada.gid)
     started = start(place.ada, hub, plan_of(place, request.param))
@@ -220,10 +222,67 @@ def test_terminals_do_not_inherit_the_socket(server: Server) -> None:
         assert server.socket_inode not in open_sockets(int(child))
 
 
+def test_kernels_and_terminals_have_the_courses_modules(server: Server, place: Place) -> None:
+    assert server.get("api/terminals", "POST")[0] == 200
+    assert server.get("api/kernels", "POST")[0] == 201
+    kernel = ""
+    deadline = time.monotonic() + 20
+    while "ipykernel" not in kernel and time.monotonic() < deadline:
+        time.sleep(0.1)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        kernel = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
+    assert "ipykernel" in kernel
+    assert len(children) >= 2
+    for child in children:
+        variables = Path(f"/proc/{child}/environ").read_text().split("\0")
+        assert f"PYTHONPATH={place.ada.folder / 'pymod'}" in variables
+
+
 def test_the_log_holds_no_traceback_and_no_secret(server: Server) -> None:
     text = server.log.read_text()
     assert "Traceback" not in text
     assert "secret" not in text.replace("jupyter_cookie_secret", "").replace("cookie secret", "")
+
+
+WRONG = "c.CourseDirectory.root = 5\nc.Execute.timeout = 'soon'\nc.Validator.validate_all = True\n"
+
+
+def test_a_wrong_value_stops_no_server(place: Place, hub: str) -> None:
+    file = place.course / "etc.jupyter.nbgrader_config.py.append"
+    file.write_text(WRONG)
+    plan = plan_of(place, "instructor")
+    plan["nbgrader"] |= {
+        "append_file": str(file),
+        "extra_lines": "c.Exchange.timezone = 3\nc.ExchangeFactory.list = 'no.such.Class'\n",
+    }
+    started = start(place.ada, hub, plan)
+    try:
+        assert started.get("formgrader/manage_assignments")[0] == 200
+        assert started.get(f"assignments?course_id={COURSE}")[0] == 200
+    finally:
+        started.process.terminate()
+        started.process.wait(20)
+        file.unlink()
+    log = started.log.read_text()
+    assert f"{file}: CourseDirectory.root is left out: " in log
+    assert f"{file}: Execute.timeout is left out: " in log
+    assert "nbgrader_config of the course file: Exchange.timezone is left out: " in log
+    assert "nbgrader_config of the course file: ExchangeFactory.list is left out: " in log
+    assert "Traceback" not in log
+
+
+def test_nbgraders_own_file_in_the_course_costs_formgrader_alone(place: Place, hub: str) -> None:
+    file = place.course / "nbgrader_config.py"
+    file.write_text(WRONG)
+    started = start(place.ada, hub, plan_of(place, "instructor"))
+    try:
+        assert started.get("formgrader/manage_assignments")[0] == 404
+        assert started.get("api/status")[0] == 200
+    finally:
+        started.process.terminate()
+        started.process.wait(20)
+        file.unlink()
+    assert "formgrader is not in this server: its configuration is wrong" in started.log.read_text()
 
 
 @pytest.mark.parametrize("descriptor", ["x", "250", "0"])

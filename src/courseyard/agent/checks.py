@@ -23,8 +23,9 @@ _SMALLEST_MEMORY = 64 * 1024**2
 _PID_MAX = 4 * 1024**2
 _HIGHEST_ID = 2**31 - 1
 _SOURCES = re.compile(
-    r"(u/[0-9]{2}/[^/]+|course/[^/]+/(files|data)(/[^/]+)*|exchange/[^/]+|(shareddata|software)(/[^/]+)*)"
+    r"(u/[0-9]{2}/[^/]+|course/[^/]+/((files|data)(/[^/]+)*|people)|exchange/[^/]+|(shareddata|software)(/[^/]+)*)"
 )
+_PERSONAL = (StorageKind.USER, StorageKind.COURSE_USERDATA, StorageKind.COURSE_MEMBER)
 _HOME = re.compile(r"/home/[^/]+")
 
 
@@ -92,6 +93,8 @@ def _check_mounts(plan: ServerPlan) -> None:
             raise refuse(f"another person's folder {mount.source!r}")
         if parts[0] == "software" and mount.writable:
             raise refuse("the site's software writable")
+        if parts[0] == "course" and parts[2] == "people" and mount.writable:
+            raise refuse(f"{mount.source!r} writable, by which submissions are known")
 
 
 def _check_limits(plan: ServerPlan) -> None:
@@ -125,7 +128,7 @@ def check_needs(site: Site, needs: tuple[StorageNeed, ...]) -> None:
         AgentRefusedError: ``detail`` says which.
     """
     for need in needs:
-        if need.kind in (StorageKind.USER, StorageKind.COURSE_USERDATA):
+        if need.kind in _PERSONAL:
             check_username(site, need.username)
             _check_id("UID", need.uid, site.people.max_uid)
         elif need.uid:

@@ -120,6 +120,9 @@ def _nbgrader(plan: ServerPlan) -> list[Row]:
         rows.append(("more lines", nbgrader.extra_lines, "`nbgrader_config` of the course"))
     if nbgrader.append_file:
         rows.append(("appended", nbgrader.append_file, "written by the instructors, if it exists"))
+    for name, traits in nbgrader.fixed.items():
+        reason = "fixed: no line of a file changes it"
+        rows += [(f"{name}.{trait}", repr(value), reason) for trait, value in traits.items()]
     if nbgrader.rehearsal_exchange:
         rows.append(("rehearsal", nbgrader.rehearsal_exchange, "to try a release out, unseen"))
     return rows

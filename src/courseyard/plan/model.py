@@ -53,6 +53,7 @@ class StorageKind(StrEnum):
     COURSE = "course"  # course/<slug>, files, and data when `datadir`
     EXCHANGE = "exchange"  # exchange/<slug> with inbound, outbound, feedback
     COURSE_USERDATA = "course-userdata"  # course/<slug>/data/users/<username>
+    COURSE_MEMBER = "course-member"  # course/<slug>/people/<uid>.<username>, where UIDs are real
     SITE = "site"  # shareddata, software
 
 
@@ -107,6 +108,7 @@ class Nbgrader(PlanPart):
 
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # class → trait → value
     extra_lines: str = ""  # the course file's `nbgrader_config`, written by administrators
+    fixed: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the same, after all files
     append_file: str = ""  # path inside; read in instructor servers alone
     rehearsal_exchange: str = ""  # path inside; instructors try a release there, unseen by students
     # Which of nbgrader's parts the server shows:

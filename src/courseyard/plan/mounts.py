@@ -20,6 +20,7 @@ NOTEBOOKS = "/notebooks"
 COURSE = "/course"
 COURSEDATA = "/coursedata"
 EXCHANGE = "/srv/nbgrader/exchange"
+PEOPLE = "/srv/nbgrader/people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
     if teaching:
         reason = f"the course directory, for its instructors{note}"
         mounts.append(_mount(COURSE, f"{base}/files", not closed, reason))
+        reason = f"who has started as a student, to know whose a submission is{note}"
+        mounts.append(_mount(PEOPLE, f"{base}/people", False, reason))
     if course.datadir:
         # Both must say so: the modes of a variant's data are those of the course that owns it.
         students_write = course.datadir_readwrite and home.datadir_readwrite
@@ -101,13 +104,16 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
         mounts.append(_mount(COURSEDATA, f"{base}/data", writable, reason))
         if course.create_userdata and not teaching:
             mounts.append(_own_userdata(ctx, base, closed))
-            needs.append(_userdata_need(ctx, home))
+            needs.append(_personal_need(StorageKind.COURSE_USERDATA, ctx, home))
     may = ctx.standing(course).decide(Action.SUBMIT)
     reason = f"nbgrader's exchange{note}"
     if not may:
         reason += "; read-only: `restrict_submit`, and you are not on the list of students"
-    mounts.append(_mount(EXCHANGE, f"exchange/{home.slug}", may.allowed and not closed, reason))
+    writable = may.allowed and not closed
+    mounts.append(_mount(EXCHANGE, f"exchange/{home.slug}", writable, reason))
     needs.append(_need(StorageKind.EXCHANGE, home.slug, home.uid, home.gid or 0))
+    if writable and not teaching:
+        needs.append(_personal_need(StorageKind.COURSE_MEMBER, ctx, home))
     return mounts, needs
 
 
@@ -117,9 +123,9 @@ def _own_userdata(ctx: Context, base: str, closed: bool) -> Mount:
     return _mount(f"{COURSEDATA}/{path}", f"{base}/data/{path}", not closed, reason)
 
 
-def _userdata_need(ctx: Context, home: Course) -> StorageNeed:
+def _personal_need(kind: StorageKind, ctx: Context, home: Course) -> StorageNeed:
     person = ctx.person
-    return _need(StorageKind.COURSE_USERDATA, home.slug, person.uid, home.gid or 0, person.username)
+    return _need(kind, home.slug, person.uid, home.gid or 0, person.username)
 
 
 def _taught(ctx: Context) -> tuple[list[Mount], list[StorageNeed]]:

@@ -11,13 +11,15 @@ from typing import Any
 from courseyard.access import Role
 from courseyard.plan.context import Context
 from courseyard.plan.model import Nbgrader
-from courseyard.plan.mounts import COURSE, EXCHANGE, NOTEBOOKS
+from courseyard.plan.mounts import COURSE, EXCHANGE, NOTEBOOKS, PEOPLE
 
 #: Instructors try out release, fetch, submit and collect here:
 #: ``nbgrader list --Exchange.root=$NBGRADER_REHEARSAL_EXCHANGE``.
 REHEARSAL = f"{COURSE}/test-instructor-exchange"
 #: Read at the start of instructor servers alone; instructors write it.
 APPEND_FILE = f"{COURSE}/etc.jupyter.nbgrader_config.py.append"
+#: Instead of nbgrader's own, which follows links and believes names (singleuser/courseyard_nbgrader).
+COLLECT = "courseyard_nbgrader.collect.ExchangeCollect"
 _TIMEOUT = 240  # seconds that one cell may run
 _MAX_FILE_SIZE = 30_000  # kB
 _IGNORE = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".*")
@@ -35,6 +37,7 @@ def nbgrader_of(ctx: Context) -> Nbgrader | None:
     return Nbgrader(
         config=_config(ctx, home.slug, teaching),
         extra_lines=ctx.course.nbgrader_config,
+        fixed=_fixed() if teaching else {},
         append_file=APPEND_FILE if teaching else "",
         rehearsal_exchange=REHEARSAL if teaching else "",
         formgrader=teaching,
@@ -66,3 +69,8 @@ def _config(ctx: Context, slug: str, teaching: bool) -> dict[str, dict[str, Any]
         "Execute": {"timeout": _TIMEOUT},
         "Validator": {"validate_all": True},
     }
+
+
+def _fixed() -> dict[str, dict[str, Any]]:
+    """What no line of a file takes back: students would have the gain, not who wrote the line."""
+    return {"ExchangeFactory": {"collect": COLLECT}, "ExchangeCollect": {"people": PEOPLE}}

@@ -23,6 +23,9 @@ PARTS = {
     ),
     "create_assignment": ("", ("create-assignment",)),
 }
+#: The package that nbgrader_config.py imports.
+NBGRADER = "courseyard_nbgrader"
+_COMPILED = shutil.ignore_patterns("__pycache__")
 LABEXTENSION = "@jupyter/nbgrader"
 LANGUAGE_SERVERS = ("pylsp", "jedi_language_server", "pyright")
 
@@ -45,9 +48,14 @@ def write(plan: dict[str, Any], folder: Path, program: Path) -> Path:
     nbgrader = plan.get("nbgrader")
     if nbgrader:
         _dump(jupyter / "nbgrader.json", nbgrader["config"])
+        _dump(jupyter / "nbgrader_fixed.json", nbgrader.get("fixed", {}))
         _dump(jupyter / "nbgrader_append.json", nbgrader["append_file"])
         (jupyter / "nbgrader_course.py").write_text(nbgrader["extra_lines"], encoding="utf-8")
         shutil.copyfile(program / "nbgrader_config.py", jupyter / "nbgrader_config.py")
+        # A copy, because an upgrade of the site takes the program's files from a running server.
+        shutil.copytree(
+            program / NBGRADER, jupyter / NBGRADER, dirs_exist_ok=True, ignore=_COMPILED
+        )
     return jupyter
 
 

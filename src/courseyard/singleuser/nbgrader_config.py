@@ -1,19 +1,31 @@
 # mypy: ignore-errors
 # Courseyard wrote this file; nbgrader reads it in the server, in kernels and in terminals.
 # The values lie beside it as data; below them come the course file's own lines and, in an
-# instructor's server, the file that instructors keep in the course directory.
+# instructor's server, the file that instructors keep in the course directory. What students
+# must not get around comes last.
 import json
 import logging
 import pathlib
+import sys
 
 _here = pathlib.Path(__file__).resolve().parent
-for _class, _traits in json.loads((_here / "nbgrader.json").read_text("utf-8")).items():
-    for _trait, _value in _traits.items():
-        setattr(c[_class], _trait, _value)  # noqa: F821  (traitlets gives `c`)
+# Imported once from here, it stays known under this name: traitlets finds classes of it by words.
+sys.path.insert(0, str(_here))
+try:
+    from courseyard_nbgrader import values as _values
+finally:
+    sys.path.remove(str(_here))
+
+
+def _set(name):
+    for section, traits in json.loads((_here / name).read_text("utf-8")).items():
+        for trait, value in traits.items():
+            setattr(c[section], trait, value)  # noqa: F821  (traitlets gives `c`)
 
 
 def _run(path, name):
-    """Run lines of configuration; a mistake in them costs only themselves."""
+    """Run lines of configuration; a mistake in them costs only itself."""
+    before = _values.snapshot(c)  # noqa: F821
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -37,9 +49,12 @@ def _run(path, name):
             type(error).__name__,
             error,
         )
+    _values.leave_out_wrong(c, before, name)  # noqa: F821
 
 
+_set("nbgrader.json")
 _run(_here / "nbgrader_course.py", "nbgrader_config of the course file")
 _more = json.loads((_here / "nbgrader_append.json").read_text("utf-8"))
 if _more:
     _run(pathlib.Path(_more), _more)
+_set("nbgrader_fixed.json")

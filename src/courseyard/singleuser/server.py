@@ -39,6 +39,16 @@ class InheritedSocketServer(ServerApp):
         self.jpserver_extensions = on
 
     def load_server_extensions(self) -> None:
+        load = self.extension_manager.load_extension
+
+        def load_one(name: str) -> None:
+            try:
+                load(name)
+            except SystemExit:
+                # nbgrader ends the process at a wrong value in /course/nbgrader_config.py.
+                self.log.warning("%s is not in this server: its configuration is wrong", name)
+
+        self.extension_manager.load_extension = load_one
         if not self.jpserver_extensions.get(FORMGRADER):
             super().load_server_extensions()
             return

@@ -17,6 +17,7 @@ import importlib
 import json
 import logging
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,28 @@ def prefer_image() -> None:
     os.environ["PATH"] = os.pathsep.join([folder, *others])
 
 
+def confine() -> None:
+    """In a pod: what a sandbox brings besides; nothing about the cluster's API, no core files."""
+    part("seccomp").install()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in [name for name in os.environ if name.startswith("KUBERNETES_")]:
+        del os.environ[name]
+
+
 def main() -> None:
     isolate()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("courseyard: %(message)s"))
     log.addHandler(handler)
     log.propagate = False
+    inherited = os.environ.pop("COURSEYARD_SOCKET_FD", "")
+    if not inherited:
+        confine()
     plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
     check_umask(plan["identity"]["umask"])
     home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
+    # In a pod the folder above it is an empty volume; a sandbox brings the folder itself.
+    home.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("SHELL", "/bin/bash")
     prefer_image()
     persistent = Path(plan["start_folder"]) / ".home"
@@ -94,7 +108,7 @@ def main() -> None:
     os.chdir(home)
     # Last, so that nothing there hides a module of the server's own.
     sys.path.extend(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-    part("server").become(plan, os.environ.pop("COURSEYARD_SOCKET_FD", ""))
+    part("server").become(plan, inherited)
 
 
 if __name__ == "__main__":

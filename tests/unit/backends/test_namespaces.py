@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from courseyard.backends.sandbox import identity, image, namespaces, system
+from courseyard.backends import identity
+from courseyard.backends.sandbox import image, namespaces, system
 from courseyard.errors import UnsupportedError
 
 IMAGE = image.Image(

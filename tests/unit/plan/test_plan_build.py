@@ -58,6 +58,7 @@ def test_an_instructor_server(world: World) -> None:
     assert mounts(plan) == everyones("ines") | {
         "/course": ("course/algo/files", True),
         "/srv/nbgrader/exchange": ("exchange/algo", True),
+        "/srv/nbgrader/people": ("course/algo/people", False),
         "/m/uni/course/algo/files": ("course/algo/files", True),
     }
     assert (plan.identity.gid, plan.identity.group) == (30001, "jupyter-algo")
@@ -182,6 +183,7 @@ def test_a_variant_uses_the_directories_of_its_course(world: World) -> None:
     assert seen["/course"] == ("course/algo/files", True)
     assert seen["/coursedata"] == ("course/algo/data", True)
     assert seen["/srv/nbgrader/exchange"] == ("exchange/algo", True)
+    assert seen["/srv/nbgrader/people"] == ("course/algo/people", False)
     assert plan.environment["NB_COURSE"] == "gpu"
     assert plan.nbgrader is not None
     assert plan.nbgrader.config["CourseDirectory"]["course_id"] == "algo"
@@ -201,7 +203,7 @@ def test_a_variant_of_an_archived_course_is_read_only(world: World) -> None:
     world.course("re", coursedir_slug="old", instructors={"ines"}, datadir=True)
     seen = mounts(world.plan("ines", "re-instructor"))
     course = {t: w for t, (s, w) in seen.items() if "/old" in s}
-    assert len(course) == 5
+    assert len(course) == 6
     assert not any(course.values())
 
 
@@ -352,6 +354,10 @@ def test_nbgrader_of_an_instructor(world: World) -> None:
     assert nbgrader.append_file == "/course/etc.jupyter.nbgrader_config.py.append"
     assert nbgrader.rehearsal_exchange == "/course/test-instructor-exchange"
     assert nbgrader.extra_lines == "c.Execute.timeout = 5\n"
+    assert nbgrader.fixed == {
+        "ExchangeFactory": {"collect": "courseyard_nbgrader.collect.ExchangeCollect"},
+        "ExchangeCollect": {"people": "/srv/nbgrader/people"},
+    }
     environment = world.plan("ines", "ng-instructor").environment
     assert environment["NBGRADER_REHEARSAL_EXCHANGE"] == nbgrader.rehearsal_exchange
 
@@ -365,6 +371,7 @@ def test_nbgrader_of_a_student(world: World) -> None:
     assert nbgrader.assignment_list
     assert nbgrader.validate_assignment
     assert nbgrader.append_file == nbgrader.rehearsal_exchange == ""
+    assert nbgrader.fixed == {}
     assert "db_url" not in nbgrader.config["CourseDirectory"]
     assert "NBGRADER_REHEARSAL_EXCHANGE" not in plan.environment
 
@@ -382,7 +389,45 @@ def test_storage_needs(world: World) -> None:
     user = needs[StorageKind.USER, ""]
     assert (user.username, user.uid, user.gid) == ("ines", 21007, 20000)
     student = {n.kind for n in world.plan("stu", "algo").storage}
-    assert student == {StorageKind.SITE, StorageKind.USER, StorageKind.EXCHANGE}
+    assert student == {
+        StorageKind.SITE, StorageKind.USER, StorageKind.EXCHANGE, StorageKind.COURSE_MEMBER,
+    }  # fmt: skip
+
+
+def test_students_are_written_down_where_they_may_hand_in(world: World) -> None:
+    world.course("listed", restrict_submit=True, students={"stu"}, instructors={"ines"})
+    world.course("gpu", coursedir_slug="algo", gid=30001, instructors={"otto"})
+    world.course("old", archive=True)
+    world.course("again", coursedir_slug="old", gid=30005)
+    for who, target, slug in (
+        ("stu", "algo", "algo"),
+        ("ines", "algo", "algo"),  # an instructor who tries it as a student
+        ("stu", "gpu", "algo"),
+        ("stu", "listed", "listed"),
+        ("other", "listed", ""),
+        ("stu", "again", ""),
+        ("ines", "algo-instructor", ""),
+        ("otto", "gpu-instructor", ""),
+        ("stu", "general", ""),
+    ):
+        found = [n for n in world.plan(who, target).storage if n.kind is StorageKind.COURSE_MEMBER]
+        assert [(n.slug, n.username, n.uid, n.gid) for n in found] == (
+            [(slug, who, 21007, world.courses[slug].gid)] if slug else []
+        ), (who, target)
+
+
+def test_who_takes_a_course_is_for_its_instructors_alone(world: World) -> None:
+    world.course("data", datadir=True, create_userdata=True, instructors={"ines"})
+    for who, target in (("stu", "data"), ("ines", "data"), ("ines", "general"), ("stu", "general")):
+        assert not any(m.source.endswith("/people") for m in world.plan(who, target).mounts)
+    plan = world.plan("ines", "data-instructor")
+    (seen,) = [m for m in plan.mounts if m.source.endswith("/people")]
+    assert (seen.target, seen.source, seen.writable) == (
+        "/srv/nbgrader/people",
+        "course/data/people",
+        False,
+    )
+    assert seen.reason
 
 
 def test_every_mount_has_its_need(world: World) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from traitlets import Int, List, TraitError, Unicode, validate
+from traitlets.config import Application, Configurable, PyFileConfigLoader
 
 from courseyard.singleuser import configuration, start
 from courseyard.singleuser.configuration import disabled, server_extensions, start_url
@@ -84,24 +85,9 @@ def test_html_of_students_is_sanitised_and_nothing_goes_to_a_trash() -> None:
     assert config["FileContentsManager"]["delete_to_trash"] is False
 
 
-def nbgrader_values(folder: Path) -> dict[str, dict[str, Any]]:
-    """What nbgrader_config.py sets, read as traitlets would run it."""
-
-    class Section(SimpleNamespace):
-        pass
-
-    class Root(dict[str, Section]):
-        def __missing__(self, name: str) -> Section:
-            self[name] = Section()
-            return self[name]
-
-        def __getattr__(self, name: str) -> Section:
-            return self[name]
-
-    root = Root()
-    file = folder / "nbgrader_config.py"
-    exec(compile(file.read_text(), str(file), "exec"), {"c": root, "__file__": str(file)})
-    return {name: vars(section) for name, section in root.items()}
+def nbgrader_values(folder: Path) -> Any:
+    """What nbgrader_config.py sets, read as nbgrader does."""
+    return PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
 
 
 def test_a_hostile_value_stays_data(tmp_path: Path) -> None:
@@ -145,6 +131,104 @@ def test_a_broken_append_file_costs_only_itself(
     assert values["Exchange"]["root"] == "/srv/nbgrader/exchange"
     assert f"{append}" in caplog.text
     assert said in caplog.text
+
+
+class Parent(Configurable):
+    """As nbgrader's Exchange: a section whose values reach the classes below it."""
+
+    folder = Unicode("x").tag(config=True)
+
+
+class Child(Parent):
+    count = Int(1).tag(config=True)
+    words = List(Unicode(), ["a"]).tag(config=True)
+    inner = Int(1)
+
+    @validate("folder")
+    def _absolute(self, proposal: Any) -> str:
+        if not proposal["value"].startswith("/"):
+            raise TraitError("not absolute")
+        return str(proposal["value"])
+
+
+class Program(Application):
+    """Must not be made: a second one would be a second program."""
+
+    count = Int(1).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        raise AssertionError("an application was made")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c.Child.count = 'five'", "Child.count is left out: The 'count' trait of"),
+        ("c.Child.folder = 'relative'", "Child.folder is left out: not absolute"),
+        ("c.Parent.folder = 5", "Parent.folder is left out: "),
+        ("c.Parent.count = None", "Parent.count is left out: "),
+        ("c.Parent.Child.count = []", "Parent.Child.count is left out: "),
+        ("c.Child.words.append(5)", "Child.words is left out: "),
+        ("c.Child.words = 'abc'", "Child.words is left out: "),
+        ("c.Program.count = 1.5", "Program.count is left out: "),
+        ("c.Application.log_level = 'LOUD'", "Application.log_level is left out: "),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str, said: str
+) -> None:
+    append = tmp_path / "append"
+    append.write_text(f"c.Child.count = 7\n{line}\nc.Exchange.cache = 'after'\n")
+    wanted = plan("instructor")
+    wanted["nbgrader"]["append_file"] = str(append)
+    values = nbgrader_values(configuration.write(wanted, tmp_path / "home", PROGRAM))
+    assert f"{append}: {said}" in caplog.text
+    assert len(caplog.records) == 1
+    assert values.Exchange.cache == "after", "the lines below it are in force"
+    section, trait = said.partition(" ")[0].split(".")[-2:]
+    assert trait not in values[section] or (trait == "count" and values[section].count == 7)
+
+
+def test_a_wrong_value_leaves_the_one_before_it(tmp_path: Path) -> None:
+    append = tmp_path / "append"
+    append.write_text("c.Child.words.append(5)\nc.Child.folder = ''\nc.Child.count = 1.5\n")
+    wanted = plan("instructor")
+    wanted["nbgrader"] |= {
+        "config": {"Child": {"words": ["ours"], "folder": "/ours"}},
+        "extra_lines": "c.Child.count = 2\nc.Child.words.append('theirs')\n",
+        "append_file": str(append),
+    }
+    values = nbgrader_values(configuration.write(wanted, tmp_path / "home", PROGRAM))
+    assert values.Child == {"words": ["ours", "theirs"], "folder": "/ours", "count": 2}
+
+
+def test_what_nobody_knows_stays_for_nbgrader_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = plan("student")
+    wanted["nbgrader"]["extra_lines"] = (
+        "c.Child.unknown = 5\nc.Child.inner = 'x'\nc.Nobody.count = 'x'\n"
+        "c.Child.words.extend(['b'])\nc.whatever = open\n"
+    )
+    values = nbgrader_values(configuration.write(wanted, tmp_path, PROGRAM))
+    assert values.Child.unknown == 5
+    assert values.Child.inner == "x"
+    assert values.Nobody.count == "x"
+    assert values.Child.words.get_value(["a"]) == ["a", "b"]
+    assert not caplog.records
+
+
+def test_what_is_fixed_comes_after_every_file(tmp_path: Path) -> None:
+    append = tmp_path / "append"
+    append.write_text("c.Child.count = 3\nc.Child.folder = '/theirs'\nraise SystemExit\n")
+    wanted = plan("instructor")
+    wanted["nbgrader"] |= {
+        "fixed": {"Child": {"count": 4}},
+        "extra_lines": "c.Child.count = 2\n",
+        "append_file": str(append),
+    }
+    values = nbgrader_values(configuration.write(wanted, tmp_path / "home", PROGRAM))
+    assert values.Child == {"count": 4, "folder": "/theirs"}
 
 
 def test_an_append_file_that_is_a_folder_or_missing(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from courseyard.backends.sandbox import image as images
-from courseyard.backends.sandbox import limits, machine, namespaces, network, seccomp, system
+from courseyard.backends.sandbox import limits, machine, namespaces, network, system
 from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError, UnsupportedError
 from courseyard.plan.model import ServerPlan
+from courseyard.singleuser import seccomp
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 PROGRAMS = namespaces.Programs(
@@ -256,7 +257,9 @@ class Launch:
             "COURSEYARD_SOCKET_FD": str(self.wanted.listening.fileno()),
         }
         request = {
-            "argv": [image.python, *self.wanted.command],
+            # Isolated from the first line on: PYTHONPATH, which kernels and terminals get, names
+            # folders in which a course's own json.py may lie.
+            "argv": [image.python, "-I", *self.wanted.command],
             "environment": environment,
             "folder": who.home,
             "home": who.home,

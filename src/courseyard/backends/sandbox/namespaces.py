@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from courseyard.backends.sandbox import identity
+from courseyard.backends import identity
 from courseyard.backends.sandbox.image import Image
 from courseyard.backends.sandbox.system import System
 from courseyard.errors import UnsupportedError

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from courseyard.backends.sandbox import seccomp
+from courseyard.singleuser import seccomp
 
 ALLOW = 0x7FFF0000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -1,0 +1,1 @@
+"""What nbgrader takes from Courseyard; a server has a copy beside its nbgrader configuration."""
