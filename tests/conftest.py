@@ -34,6 +34,10 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "apt install slirp4netns; chmod 666 /dev/net/tun",
     ),
     "git": (lambda: shutil.which("git") is not None, "apt install git"),
+    "cluster": (
+        lambda: _cluster(),
+        "KUBECONFIG and kubectl, or run as root beside ../shared/cluster",
+    ),
 }
 
 
@@ -41,6 +45,12 @@ def _cgroup() -> bool:
     from courseyard.backends.sandbox import limits
 
     return limits.detect().version > 0
+
+
+def _cluster() -> bool:
+    from tests.cluster import rig
+
+    return rig.usable()
 
 
 def require(part: str) -> None:
@@ -51,7 +61,7 @@ def require(part: str) -> None:
     message = f"needs {part}: {how}"
     second_run = os.environ.get("COURSEYARD_TEST_ACCOUNT") == "ordinary"
     if os.environ.get("CI") == "true" and not (
-        part in ("root", "cgroup", "slirp4netns") and second_run
+        part in ("root", "cgroup", "slirp4netns", "cluster") and second_run
     ):
         pytest.fail(message)
     pytest.skip(message)
@@ -110,6 +120,15 @@ class Inside:
 class Yard:
     """One site with its agent, in a thread with a loop of its own."""
 
+    #: What of a server is this backend's own, beside the plan; the contract knows no more.
+    real = ROOT  # files are the person's own
+    own_mounts: frozenset[str] = frozenset()
+    own_variables = frozenset({"COURSEYARD_SOCKET_FD"})
+    own_files: tuple[str, ...] = ()  # in the home directory
+    own_processes = ("bwrap", "start.py")
+    hub_url = "http://127.0.0.1:8081/hub/api"
+    runs_gpus = False
+
     def __init__(self, folder: Path, image: Path, hub_port: int = 0, **settings: Any) -> None:
         from courseyard.agent.client import AgentClient
         from courseyard.settings import Site
@@ -166,6 +185,10 @@ class Yard:
             secrets.setdefault("COURSEYARD_HUB_ADDRESS", f"127.0.0.1:{self.hub_port}")
         started = self.call(self._start(plan, secrets))
         return Inside(started.handle, started.port)
+
+    def unreachable(self, neighbour: Inside) -> list[tuple[str, int]]:
+        """What another server must not reach: ports of this machine."""
+        return [("127.0.0.1", self.hub_port), ("127.0.0.1", neighbour.port)]
 
     def poll(self, handle: str) -> Any:
         return self.call(self.client.poll(handle))

@@ -223,8 +223,14 @@ class HubSettings(Settings):
         None,
         ge=1,
         le=65535,
-        description="The loopback port of the hub itself, behind the proxy; `port` + 1 by default. "
-        "It stays the same over restarts, because running servers talk to it.",
+        description="The port of the hub itself, behind the proxy; `port` + 1 by default.",
+    )
+    servers_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The port on which servers reach the hub's API, and nothing else of the hub; "
+        "`port` + 3 by default. It stays the same over restarts, because running servers talk to it.",
     )
     base_url: str = Field("/", description="The path below which everything lies; ends in /.")
     database: str = Field(
@@ -250,6 +256,60 @@ class HubSettings(Settings):
     )
 
 
+_DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+
+class KubernetesSettings(Settings):
+    """Where servers run when `backend` is `kubernetes`; the sandbox does not read it."""
+
+    namespace: str = Field(
+        "courseyard", pattern=_DNS_LABEL, description="The namespace of hub and proxy."
+    )
+    users_namespace: str = Field(
+        "courseyard-users",
+        pattern=_DNS_LABEL,
+        description="The namespace of people's servers: another one, under Pod Security `restricted`.",
+    )
+    site_label: str = Field(
+        "courseyard",
+        pattern=_DNS_LABEL,
+        description="Value of the label `courseyard/site`, which tells the pods of two sites apart.",
+    )
+    storage_claim: str = Field(
+        "courseyard-storage",
+        pattern=_DNS_LABEL,
+        description="The claim in the users' namespace behind which the storage root lies.",
+    )
+    hub_service: str = Field(
+        "hub", pattern=_DNS_LABEL, description="The service by which servers reach the hub."
+    )
+    registry: str = Field(
+        "",
+        description="What stands before image references that name no host, such as "
+        "registry.example.org/courseyard.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When a node fetches an image."
+    )
+    image_pull_secrets: tuple[str, ...] = Field(
+        (), description="Secrets in the users' namespace with which images are fetched."
+    )
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of the nodes on which servers may run."
+    )
+    tolerations: tuple[dict[str, Any], ...] = Field(
+        (), description="Taints that servers bear, as Kubernetes writes them."
+    )
+    hub_uid: int = Field(
+        10001,
+        ge=LOWEST_ID,
+        description="The UID of the hub's container, which alone may ask the agent beside it.",
+    )
+    node_lost_after: Seconds = Field(
+        60, description="How long a node may be silent until its servers count as lost."
+    )
+
+
 class Site(Settings):
     """A whole site: ``courseyard.yaml``."""
 
@@ -271,8 +331,12 @@ class Site(Settings):
     servers: ServerSettings = Field(ServerSettings(), description="Limits of servers.")
     hub: HubSettings = Field(HubSettings(), description="The hub.")
     proxy: ProxySettings = Field(ProxySettings(), description="The proxy.")
-    backend: Literal["sandbox"] = Field(
-        "sandbox", description="Where servers run: `sandbox` is this one machine."
+    backend: Literal["sandbox", "kubernetes"] = Field(
+        "sandbox",
+        description="Where servers run: `sandbox` is this one machine, `kubernetes` a cluster.",
+    )
+    kubernetes: KubernetesSettings = Field(
+        KubernetesSettings(), description="The cluster, when `backend` is `kubernetes`."
     )
     #: The folder of the site file, set by the loader; not a key of the file.
     folder: Path = Field(Path(), exclude=True, json_schema_extra={"internal": True})

@@ -47,13 +47,13 @@ class University:
     folder: Path
     base: str
     passwords: dict[str, str]
-    process: subprocess.Popen[str]
     browser: Browser
+    storage: Path
+    shots: Path = SHOTS / ("root" if os.geteuid() == 0 else "user")
 
     def visitor(self, username: str) -> Visitor:
         """Somebody with an open browser, not logged in."""
-        account = "root" if os.geteuid() == 0 else "user"
-        return Visitor.arrive(self.browser, self.base, username, SHOTS / account)
+        return Visitor.arrive(self.browser, self.base, username, self.shots)
 
     def log_in(self, username: str, path: str = "/") -> Visitor:
         visitor = self.visitor(username)
@@ -139,6 +139,7 @@ def university(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> It
     process = start(folder)
     try:
         passwords = yaml.safe_load((folder / "passwords.yaml").read_text())
-        yield University(folder, f"http://127.0.0.1:{port}", passwords, process, browser)
+        base = f"http://127.0.0.1:{port}"
+        yield University(folder, base, passwords, browser, folder / "storage")
     finally:
         stop(process)

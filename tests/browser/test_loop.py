@@ -175,7 +175,7 @@ def test_student_fetches_feedback(story: Story, student: str, total: str) -> Non
     visitor.fetch_feedback(WEEK)
     visitor.shot("feedback-fetched")
     uid = 20003 if student == GOOD else 20004
-    folder = story.university.folder / "storage" / "u" / f"{uid % 100:02d}" / student
+    folder = story.university.storage / "u" / f"{uid % 100:02d}" / student
     pages = list((folder / COURSE / WEEK / "feedback").rglob("*.html"))
     assert pages, "the feedback is in the student's own folder"
     text = pages[0].read_text()
@@ -198,7 +198,7 @@ def test_student_sees_nothing_of_others(story: Story, path: str) -> None:
 
 
 def test_files_have_their_owners(story: Story) -> None:
-    storage = story.university.folder / "storage"
+    storage = story.university.storage
     submitted = storage / "course" / COURSE / "files" / "submitted" / GOOD / WEEK
     assert submitted.is_dir()
     mode = submitted.stat().st_mode

@@ -97,11 +97,11 @@ here = Path(__file__).parent
 
 
 def free_ports() -> int:
-    """The first of three free ports in a row."""
+    """The first of four free ports in a row."""
     for base in range(20000 + os.getpid() % 20000, 60000, 7):
         with contextlib.ExitStack() as stack:
             try:
-                for port in range(base, base + 3):
+                for port in range(base, base + 4):
                     probe = stack.enter_context(socket.socket())
                     probe.bind(("127.0.0.1", port))
             except OSError:

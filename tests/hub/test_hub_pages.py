@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
 import pytest
-from sites import Hub
+from sites import COURSES, Hub
 
 
 def cards(page: str) -> dict[str, str]:
@@ -41,6 +42,23 @@ def test_titles_are_text_never_markup(hub: Hub) -> None:
     page = hub.visitor("otso").get("/hub/home").text
     assert "<script>alert" not in page
     assert "<script>alert('x')</script> & \"Quotes\"" in html.unescape(cards(page)["markup"])
+
+
+def test_a_mistake_is_told_to_staff_with_its_place(hub: Hub) -> None:
+    student, teacher = hub.visitor("otso"), hub.visitor("aino")
+    hub.write_course("scip", COURSES["scip"] | {"privat": True})
+    try:
+        deadline = time.monotonic() + 20
+        while "has a mistake" not in (page := html.unescape(student.get("/hub/home").text)):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert "its course file has a mistake that its staff has been told about" in page
+        page = html.unescape(teacher.get("/hub/home").text)
+        assert "there is a mistake in its file. “What is wrong with its file” on its card" in page
+        assert "been told about" not in page
+        assert "scip.yaml" in cards(page)["scip"]
+    finally:
+        hub.write_course("scip", COURSES["scip"])
 
 
 def test_search_finds_and_says_how_many(hub: Hub) -> None:

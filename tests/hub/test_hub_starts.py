@@ -153,7 +153,7 @@ def test_secrets_and_the_hubs_environment(hub: Hub) -> None:
     plan = visitor.get("/user/aino/algo2026/plan").text
     visitor.act("/hub/stop/algo2026")
     assert given["JUPYTERHUB_API_URL"] == "http://127.0.0.1:8081/hub/api"
-    assert given["COURSEYARD_HUB_ADDRESS"] == f"127.0.0.1:{hub.port + 1}"
+    assert given["COURSEYARD_HUB_ADDRESS"] == f"127.0.0.1:{hub.port + 3}"
     assert given["JUPYTERHUB_API_TOKEN"] not in plan
     assert "SECRET_OF_THE_HUB" not in given
     me = {"Authorization": f"token {given['JUPYTERHUB_API_TOKEN']}"}
@@ -302,6 +302,20 @@ def test_the_log_in_page_is_limited(own_hub: Callable[..., Hub]) -> None:
     assert "Too many requests" in reply.text
     # Nothing else is limited.
     assert all(visitor.get("/hub/login").status_code == 200 for _ in range(20))
+
+
+def test_servers_reach_the_api_and_nothing_else_of_the_hub(hub: Hub) -> None:
+    """From inside a server nobody may try passwords past the proxy's limit."""
+    door = f"http://127.0.0.1:{hub.port + 3}"
+    for path in ("/hub/api", "/hub/api/"):
+        assert requests.get(door + path, timeout=5).json()["version"]
+    for path in ("/hub/login", "/hub/home", "/", "/hub/api/../login", "/hub/health", "/hub/apiX"):
+        assert requests.get(door + path, timeout=5).status_code == 404, path
+    form = {"username": "aino", "password": "x"}
+    assert requests.post(f"{door}/hub/login", data=form, timeout=5).status_code == 404
+    claimed = {"X-Forwarded-For": "10.9.8.7", "Authorization": "token wrong"}
+    requests.get(f"{door}/hub/api/user", headers=claimed, timeout=5)
+    assert "10.9.8.7" not in hub.log()
 
 
 def test_slow_look_ups_do_not_block_the_hub(own_hub: Callable[..., Hub]) -> None:

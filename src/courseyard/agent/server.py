@@ -43,19 +43,29 @@ async def serve(site: Site, allowed_uids: frozenset[int]) -> None:
         UnsupportedError: no sandbox can be made on this machine.
         AgentError: another agent serves this site.
     """
-    await asyncio.to_thread(machine.check)
-    agent = Agent(site, allowed_uids | {0, os.geteuid()})
+    supervisor = None
+    if site.backend == "sandbox":
+        await asyncio.to_thread(machine.check)
+        supervisor = Supervisor(site.state_dir, site.storage_root, limits.detect())
+    agent = Agent(site, allowed_uids | {0, os.geteuid()}, supervisor)
     await agent.run()
 
 
 class Agent:
-    """One agent of one site."""
+    """One agent of one site.
 
-    def __init__(self, site: Site, allowed_uids: frozenset[int]) -> None:
+    Args:
+        supervisor: of this machine's servers; None in a cluster, where servers are the kubelet's
+            work and the agent makes folders alone.
+    """
+
+    def __init__(
+        self, site: Site, allowed_uids: frozenset[int], supervisor: Supervisor | None
+    ) -> None:
         self._site = site
         self._allowed = allowed_uids
         self._room = asyncio.Semaphore(_CONNECTIONS)
-        self._supervisor = Supervisor(site.state_dir, site.storage_root, limits.detect())
+        self._supervisor = supervisor
         self._pam = asyncio.Semaphore(4)
         self._catalog: ImageCatalog | None = None
 
@@ -63,22 +73,37 @@ class Agent:
         self._site.state_dir.mkdir(parents=True, exist_ok=True)
         (self._site.state_dir / "agent").mkdir(mode=0o700, exist_ok=True)
         self._site.storage_root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if not self._supervisor.hierarchy.version:
-            log.warning("limits of servers are weaker: %s", self._supervisor.hierarchy.why_not)
+        supervisor = self._supervisor
+        if supervisor is not None and not supervisor.hierarchy.version:
+            log.warning("limits of servers are weaker: %s", supervisor.hierarchy.why_not)
         path = socket_path(self._site)
         listener = await self._listen(path)
         try:
-            await self._supervisor.recover()
+            if supervisor is not None:
+                await supervisor.recover()
             server = await asyncio.start_unix_server(
                 self._connected, sock=listener, limit=protocol.LONGEST
             )
             log.info("serving %s", path)
             async with server, asyncio.TaskGroup() as work:
-                work.create_task(self._supervisor.tend())
+                if supervisor is not None:
+                    work.create_task(supervisor.tend())
                 work.create_task(server.serve_forever())
         finally:
             path.unlink(missing_ok=True)
-            await self._supervisor.close()
+            if supervisor is not None:
+                await supervisor.close()
+
+    @property
+    def _servers(self) -> Supervisor:
+        """The servers of this machine.
+
+        Raises:
+            AgentRefusedError: this agent has none.
+        """
+        if self._supervisor is None:
+            raise checks.refuse("a server, and servers run in the cluster")
+        return self._supervisor
 
     async def _listen(self, path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -144,7 +169,7 @@ class Agent:
             case protocol.Start():
                 await self._start(request, reader, writer)
             case protocol.Poll():
-                exit_ = await self._supervisor.poll(request.handle)
+                exit_ = await self._servers.poll(request.handle)
                 await _send(writer, protocol.answer_of(exit_) if exit_ else protocol.DoneAnswer())
             case _:
                 await _send(writer, protocol.DoneAnswer(value=await self._value(request)))
@@ -152,9 +177,9 @@ class Agent:
     async def _value(self, request: protocol.Request) -> Any:
         match request:
             case protocol.Stop():
-                return await self._supervisor.stop(request.handle, now=request.now)
+                return await self._servers.stop(request.handle, now=request.now)
             case protocol.Log():
-                return await self._supervisor.log(request.handle, request.lines)
+                return await self._servers.log(request.handle, request.lines)
             case protocol.EnsureStorage():
                 checks.check_needs(self._site, request.needs)
                 done = await asyncio.to_thread(apply.ensure, self._site.storage_root, request.needs)
@@ -171,6 +196,8 @@ class Agent:
                 return self._state()
 
     def _state(self) -> dict[str, Any]:
+        if self._supervisor is None:
+            return {"root": machine.is_root(), "cgroup": 0, "notice": "", "servers": []}
         hierarchy = self._supervisor.hierarchy
         return {
             "root": machine.is_root(),
@@ -210,7 +237,7 @@ class Agent:
         checks.check_plan(self._site, await self._images(), plan)
         hub = checks.hub_address(request.secrets)
         secrets = {k: v for k, v in request.secrets.items() if k not in _HIDDEN}
-        async with aclosing(self._supervisor.start(plan, secrets, hub)) as steps:
+        async with aclosing(self._servers.start(plan, secrets, hub)) as steps:
             async for step in steps:
                 await _send(writer, protocol.answer_of(step))
 

@@ -53,6 +53,7 @@ app.add_typer(images.app, name="images")
 app.command("agent")(parts.agent)
 app.command("hub")(parts.hub)
 app.command("proxy")(parts.proxy)
+app.command("hub-state")(parts.hub_state)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -11,16 +12,17 @@ from typing import Annotated
 
 import typer
 
-from courseyard.cli import output, passwords
+from courseyard.cli import clusterfiles, output, passwords
 from courseyard.errors import SettingsError
 from courseyard.people.static import load_people
+from courseyard.settings import KubernetesSettings
 from courseyard.sitefile import load_site
 
 #: What a run leaves in a site folder; never part of a new one.
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "state", "storage", "passwords.yaml", ".*")
 #: Parts of the example that belong to its courses.
 _DEMO_ONLY = ("courses", "course")
-_IGNORED = "state/\nstorage/\npasswords.yaml\nimages/*\n!images/*.in\n!images/*.txt\n"
+_IGNORED = "state/\nstorage/\npasswords.yaml\nsecrets/\nimages/*\n!images/*.in\n!images/*.txt\n"
 _NOBODY = """\
 # The people of this site: username → uid, gid, name, email, groups.
 # A real university takes them from its own directory (people.source: nss).
@@ -41,11 +43,18 @@ def init(
     empty: Annotated[
         bool, typer.Option("--empty", help="No example courses, people or assignments.")
     ] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="A site for a cluster, with its manifests.")
+    ] = False,
+    namespace: Annotated[
+        str, typer.Option("--namespace", help="Its namespace in the cluster.")
+    ] = KubernetesSettings().namespace,
 ) -> None:
     """Make a new site: the example university, or an empty one."""
-    make_site(folder, empty=empty)
+    make_site(folder, empty=empty, namespace=namespace if kubernetes else "")
     output.line(f"Made {folder}. Look at its courseyard.yaml and courses/, then start it:")
-    output.line(f"  courseyard up {folder}")
+    command = "kubectl apply -k" if kubernetes else "courseyard up"
+    output.line(f"  {command} {shlex.quote(str(folder))}")
 
 
 def example() -> Path:
@@ -55,8 +64,13 @@ def example() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "examples" / "university"
 
 
-def make_site(folder: Path, *, empty: bool = False) -> None:
+def make_site(folder: Path, *, empty: bool = False, namespace: str = "") -> None:
     """Make the site ``folder``; all of it or nothing.
+
+    Args:
+        folder: not there yet, or empty.
+        empty: no example courses, people or assignments.
+        namespace: in a cluster; "" for a site on one machine.
 
     Raises:
         SettingsError: something is there already, or the place cannot be written.
@@ -76,7 +90,7 @@ def make_site(folder: Path, *, empty: bool = False) -> None:
     except OSError as error:
         raise _not_writable(folder.parent, error) from error
     try:
-        _fill(source, scratch / "site", empty=empty)
+        _fill(source, scratch / "site", empty=empty, namespace=namespace)
         # An empty folder is replaced; rename refuses one that somebody filled meanwhile.
         (scratch / "site").rename(folder)
     except OSError as error:
@@ -89,7 +103,7 @@ def _refuse_used(folder: Path) -> None:
     if (folder / "courseyard.yaml").exists():
         raise SettingsError(
             f"There is a site in {folder} already.",
-            f"Start it with `courseyard up {folder}`, or choose another folder.",
+            f"Start it with `courseyard up {shlex.quote(str(folder))}`, or choose another folder.",
         )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise SettingsError(f"{folder} is there already and is no folder.", "Choose another one.")
@@ -104,7 +118,7 @@ def _not_writable(folder: Path, error: OSError) -> SettingsError:
     )
 
 
-def _fill(source: Path, folder: Path, *, empty: bool) -> None:
+def _fill(source: Path, folder: Path, *, empty: bool, namespace: str) -> None:
     # Without the source's modes: an installed package may be read-only.
     shutil.copytree(
         source, folder, ignore=_left_out(source / "images"), copy_function=shutil.copyfile
@@ -114,11 +128,16 @@ def _fill(source: Path, folder: Path, *, empty: bool) -> None:
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "courses").mkdir()
         (folder / "people.yaml").write_text(_NOBODY, encoding="utf-8")
+    if namespace:
+        clusterfiles.add(folder, namespace)
+    if empty:
         _name_nobody(folder / "courseyard.yaml")
     (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     # Every account reads it (the hub has one of its own), whatever the umask here.
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    if namespace:
+        clusterfiles.close_secrets(folder)
     site = load_site(folder)
     passwords.complete(folder, load_people(site.path(site.people.file), site.people))
 

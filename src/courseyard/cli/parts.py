@@ -9,6 +9,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from courseyard.cli import confine
 from courseyard.cli.sites import HERE, SiteArgument
@@ -24,10 +27,14 @@ def agent(site: SiteArgument = HERE) -> None:
     from courseyard.agent.server import serve
 
     loaded = load_site(site)
-    account = account_of(loaded, make=True)
-    prepare(loaded, account)
     _log_to_stderr()
-    allowed = frozenset({account.uid} if account else ())
+    if loaded.backend == "kubernetes":
+        # A container of its own: the hub's account is that of the container beside it.
+        allowed = frozenset({loaded.kubernetes.hub_uid})
+    else:
+        account = account_of(loaded, make=True)
+        prepare(loaded, account)
+        allowed = frozenset({account.uid} if account else ())
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(_until_asked(serve(loaded, allowed)))
 
@@ -45,14 +52,27 @@ def hub(site: SiteArgument = HERE) -> None:
     """Run the hub, under its own account where root starts it."""
     loaded = load_site(site)
     places = Places(loaded)
-    if not os.environ.get(confine.INSIDE):
+    # In a cluster the container is the wall.
+    if loaded.backend == "sandbox" and not os.environ.get(confine.INSIDE):
         _enter(loaded, "hub", [places.hub_dir, places.proxy_dir])
+    places.make()
     os.chdir(places.hub_dir)
     config = str(loaded.folder / "jupyterhub_config.py")
     words = [sys.executable, "-m", "jupyterhub", "-f", config, "--upgrade-db"]
     if os.environ.get("COURSEYARD_DEBUG"):
         words.append("--debug")
     os.execv(words[0], words)  # noqa: S606
+
+
+def hub_state(
+    folder: Annotated[Path, typer.Argument(help="The folder of the volume.")],
+    uid: Annotated[int, typer.Option("--uid", help="The UID of the hub's container.")] = 10001,
+) -> None:
+    """Give a new volume to the hub's account; run as root before the hub's container."""
+    for name in ("hub", "proxy"):
+        part = folder / name
+        part.mkdir(mode=0o700, exist_ok=True)
+        os.chown(part, uid, uid, follow_symlinks=False)
 
 
 def proxy(site: SiteArgument = HERE) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Annotated
 
 import typer
 
+from courseyard.cli import output
 from courseyard.errors import Problem
 from courseyard.images.catalog import ImageCatalog, load_catalog
 from courseyard.registry.course import Course
-from courseyard.registry.load import Snapshot
-from courseyard.registry.watch import Registry
+from courseyard.registry.load import Snapshot, load_snapshot
 from courseyard.settings import Site
 from courseyard.sitefile import load_site
 
@@ -35,10 +36,13 @@ HERE = Path()
 
 def complete_course(context: typer.Context, incomplete: str) -> list[str]:
     """Slugs for the shell's completion; none rather than an error."""
+    logging.disable()  # whatever is said here lands in what the person types
     try:
         known = open_site(Path(context.params.get("site") or HERE))
     except Exception:
         return []
+    finally:
+        logging.disable(logging.NOTSET)
     return [slug for slug in known.courses if slug.startswith(incomplete)]
 
 
@@ -48,7 +52,6 @@ class Known:
 
     site: Site
     catalog: ImageCatalog
-    registry: Registry
     snapshot: Snapshot
 
     @property
@@ -60,13 +63,30 @@ class Known:
         return tuple(self.snapshot.problems)
 
 
+def as_written(site: Site) -> Site:
+    """``site`` with the course files where somebody writes them.
+
+    The site file of a cluster names the folder of the hub's pod; beside the file, where
+    ``kubectl apply -k`` takes them from, they lie in ``courses/``.
+    """
+    beside = site.folder / "kustomization.yaml"
+    if site.backend == "kubernetes" and beside.is_file():
+        return site.model_copy(update={"courses": Path("courses")})
+    return site
+
+
 def open_site(folder: Path) -> Known:
     """Load everything that files say about the site in ``folder``.
 
     Raises:
         SettingsError: the site file or the list of images cannot be used.
     """
-    site = load_site(folder)
+    site = as_written(load_site(folder))
     catalog = load_catalog(site)
-    registry = Registry(site, catalog)
-    return Known(site, catalog, registry, registry.refresh())
+    return Known(site, catalog, load_snapshot(site, catalog))
+
+
+def note_mistakes(known: Known) -> None:
+    """One line beside the output when course files have errors."""
+    if number := sum(problem.is_error for problem in known.problems):
+        output.note(f"Errors in course files: {number}; `courseyard check` shows them.", "yellow")

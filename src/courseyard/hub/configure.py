@@ -19,12 +19,13 @@ from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
+from courseyard.hub.door import open_door
 from courseyard.hub.home import handlers, looks
 from courseyard.hub.places import Places, secret_file
+from courseyard.hub.planned import PlannedSpawner
 from courseyard.hub.proxy import API_ENTRY, ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
-from courseyard.hub.spawner import CourseSpawner
 from courseyard.settings import Site
 
 _HERE = Path(__file__).parent
@@ -58,13 +59,16 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     """
     places = Places(site)
     places.make()
-    runtime = Runtime(site, backend or _agent(places))
+    runtime = Runtime(site, backend)
     # What the layers below say appears in JupyterHub's own log.
     package = logging.getLogger("courseyard")
     package.parent = get_logger()
     package.setLevel(logging.INFO)
     _hub(c, runtime)
-    _proxy(c, places)
+    if site.backend == "kubernetes":
+        _cluster(c, runtime)
+    else:
+        _machine(c, places)
     _people(c, runtime)
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")
@@ -75,26 +79,24 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
         runtime.run(runtime.registry.watch())
         runtime.run(runtime.watch_images())
         runtime.run(cull_forever(runtime, culler_token))
+        runtime.run(open_door(runtime))
+        if site.backend == "kubernetes":
+            from courseyard.hub.orphans import remove_forever
+
+            runtime.run(remove_forever(runtime))
     return runtime
-
-
-def _agent(places: Places) -> Backend:
-    from courseyard.agent.client import AgentClient
-
-    return AgentClient(places.agent_socket)
 
 
 def _hub(c: Any, runtime: Runtime) -> None:
     places, servers = runtime.places, runtime.site.servers
     c.JupyterHub.bind_url = places.public_url
-    c.JupyterHub.hub_bind_url = places.hub_url
+    c.JupyterHub.hub_bind_url = places.hub_bind_url
     c.JupyterHub.db_url = places.database()
     c.JupyterHub.cookie_secret_file = str(places.hub_dir / "cookie-secret")
     c.ConfigurableHTTPProxy.pid_file = str(places.hub_dir / "proxy.pid")
     # Servers and the proxy live on while the hub restarts.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
-    c.JupyterHub.spawner_class = CourseSpawner
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.redirect_to_server = False
     c.JupyterHub.default_url = f"{places.base_url}hub/home"
@@ -112,11 +114,15 @@ def _hub(c: Any, runtime: Runtime) -> None:
     }
 
 
-def _ignore_wishes(spawner: CourseSpawner, user_options: dict[str, Any]) -> None:
+def _ignore_wishes(spawner: PlannedSpawner, user_options: dict[str, Any]) -> None:
     """What a browser or a token sends with a start has no effect."""
 
 
-def _proxy(c: Any, places: Places) -> None:
+def _machine(c: Any, places: Places) -> None:
+    """One machine: servers by the agent, routes by a file that Traefik watches."""
+    from courseyard.hub.spawner import CourseSpawner
+
+    c.JupyterHub.spawner_class = CourseSpawner
     c.JupyterHub.proxy_class = QuickTraefikProxy
     proxy = c.QuickTraefikProxy
     proxy.should_start = False
@@ -127,6 +133,30 @@ def _proxy(c: Any, places: Places) -> None:
     proxy.traefik_api_password = places.proxy_password()
     proxy.dynamic_config_file = str(places.routes_dir / HUB_ROUTES)
     proxy.static_config_file = str(places.proxy_dir / "unused.toml")
+
+
+def _cluster(c: Any, runtime: Runtime) -> None:
+    """A cluster: servers as pods, routes served to the proxies that ask for them."""
+    from courseyard.backends.kubernetes.manifests import COMPONENT
+    from courseyard.hub.podspawner import CoursePodSpawner
+    from courseyard.hub.served import ServedRoutesProxy
+
+    places = runtime.places
+    c.JupyterHub.spawner_class = CoursePodSpawner
+    c.JupyterHub.hub_connect_url = places.hub_url
+    # Names without a word of the site: its namespace is its own.
+    c.CoursePodSpawner.pod_name_template = "server-{user_server}"
+    # Before any plan too: a hub that starts again finds its pods by these two.
+    c.CoursePodSpawner.namespace = runtime.site.kubernetes.users_namespace
+    c.CoursePodSpawner.component_label = COMPONENT
+    c.JupyterHub.proxy_class = ServedRoutesProxy
+    proxy = c.ServedRoutesProxy
+    proxy.should_start = False
+    proxy.traefik_entrypoint = ENTRY
+    proxy.traefik_api_password = places.proxy_password()  # not used, but asked for
+    proxy.dynamic_config_file = str(places.routes_dir / HUB_ROUTES)
+    proxy.static_config_file = str(places.proxy_dir / "unused.toml")
+    proxy.site = runtime.site
 
 
 def _people(c: Any, runtime: Runtime) -> None:

@@ -94,7 +94,7 @@ async def cull_once(runtime: Runtime, token: str) -> None:
     """One round over everyone the hub knows."""
     servers = runtime.site.servers
     default = Culling(inactive=servers.cull_inactive_time, max_age=servers.cull_max_age)
-    api = _Api(runtime.places.hub_url + runtime.places.base_url + "hub/api", token)
+    api = _Api(runtime.places.own_url + "hub/api", token)
     now = datetime.now(UTC)
     users = await api.users()
     for due in list(due_servers(users, default, now)):

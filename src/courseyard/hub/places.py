@@ -40,16 +40,42 @@ class Places:
 
     @property
     def hub_port(self) -> int:
-        """The hub's own loopback port; servers started before a restart still talk to it."""
+        """The hub's own port, behind the proxy."""
         return self.site.hub.api_port or self.site.hub.port + 1
+
+    @property
+    def servers_port(self) -> int:
+        """Where servers reach the hub's API; those started before a restart still talk to it."""
+        return self.site.hub.servers_port or self.site.hub.port + 3
 
     @property
     def proxy_api_port(self) -> int:
         return self.site.proxy.api_port or self.site.hub.port + 2
 
     @property
+    def hub_host(self) -> str:
+        """Where the hub is reached: a service's name in a cluster, loopback on one machine."""
+        cluster = self.site.kubernetes
+        in_cluster = self.site.backend == "kubernetes"
+        return f"{cluster.hub_service}.{cluster.namespace}" if in_cluster else "127.0.0.1"
+
+    @property
     def hub_url(self) -> str:
-        return f"http://127.0.0.1:{self.hub_port}"
+        return f"http://{self.hub_host}:{self.hub_port}"
+
+    @property
+    def own_url(self) -> str:
+        """The hub as its own process reaches it, with the base of its paths."""
+        return f"http://127.0.0.1:{self.hub_port}{self.base_url}"
+
+    @property
+    def bind_host(self) -> str:
+        """Where the hub itself listens: in a cluster policies say who gets there."""
+        return "0.0.0.0" if self.site.backend == "kubernetes" else "127.0.0.1"
+
+    @property
+    def hub_bind_url(self) -> str:
+        return f"http://{self.bind_host}:{self.hub_port}"
 
     @property
     def is_https(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.access import Target
+from courseyard.agent.client import AgentClient
 from courseyard.backends.base import Backend
 from courseyard.errors import DeniedError, SettingsError
 from courseyard.hub.home import words
@@ -43,10 +44,11 @@ class Ending:
 class Runtime:
     """One site inside the hub's process; made by :func:`courseyard.hub.configure.configure`."""
 
-    def __init__(self, site: Site, backend: Backend) -> None:
+    def __init__(self, site: Site, backend: Backend | None = None) -> None:
         self.site = site
-        self.backend = backend
         self.places = Places(site)
+        self.agent = AgentClient(self.places.agent_socket)
+        self.backend: Backend = backend or self.agent
         self.catalog: ImageCatalog = load_catalog(site)
         self.registry = Registry(site, self.catalog)
         self.registry.refresh()

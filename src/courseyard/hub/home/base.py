@@ -13,8 +13,8 @@ from courseyard.errors import CourseyardError
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.home.guard import admit
+from courseyard.hub.planned import TooManyServersError, check_limit, running_servers
 from courseyard.hub.runtime import SETTING, Runtime
-from courseyard.hub.spawner import TooManyServersError, check_limit, running_servers
 from courseyard.settings import Site
 
 #: How long a click waits for its start before the progress page is shown, in seconds.

@@ -19,7 +19,7 @@ from courseyard.hub.home.administration import AdministrationHandler, Administra
 from courseyard.hub.home.base import Page
 from courseyard.hub.home.guard import GuardedServerApi
 from courseyard.hub.names import name_of
-from courseyard.hub.spawner import running_servers
+from courseyard.hub.planned import running_servers
 
 
 class HomeHandler(Page):

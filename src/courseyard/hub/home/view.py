@@ -14,8 +14,8 @@ from courseyard.access import Relation, Role
 from courseyard.errors import CourseyardError
 from courseyard.hub.home import offers as offered
 from courseyard.hub.home import words
+from courseyard.hub.planned import running_servers
 from courseyard.hub.runtime import Runtime
-from courseyard.hub.spawner import running_servers
 from courseyard.images.catalog import parse_wish
 from courseyard.registry.lifecycle import State
 from courseyard.units import format_bytes
@@ -267,7 +267,8 @@ class _Build:
         for card in found.cards:
             if card.stale_since is not None:
                 since = card.stale_since.astimezone(self.runtime.site.tz)
-                made.append(Notice("", card.title, words.stale(since)))
+                text = words.stale(since, staff=bool(card.problems))
+                made.append(Notice("", card.title, text))
             if card.incomplete:
                 made.append(Notice("", card.title, words.INCOMPLETE))
         limit = self.runtime.site.servers.per_user

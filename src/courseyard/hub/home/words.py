@@ -148,11 +148,12 @@ def exact(moment: datetime) -> str:
     return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M %Z}"
 
 
-def stale(since: datetime) -> str:
-    return (
-        f"is shown as it was on {day(since)}: its course file has a mistake "
-        "that its staff has been told about."
-    )
+def stale(since: datetime, *, staff: bool) -> str:
+    """Staff can read what the mistake is, the others only that somebody can."""
+    before = f"is shown as it was on {day(since)}"
+    if staff:
+        return f"{before}: there is a mistake in its file. “{PROBLEMS}” on its card shows it."
+    return f"{before}: its course file has a mistake that its staff has been told about."
 
 
 INCOMPLETE = (
@@ -216,6 +217,7 @@ def login_with(service: str) -> str:
 
 # --- a start ----------------------------------------------------------------------------------
 PREPARING = "Getting your place ready"
+PREPARING_FOLDERS = "Preparing your folders"
 WAITING_FOR_JUPYTER = "Waiting for Jupyter to answer"
 OPENING = "Opening"
 START_TITLE = "Starting"

@@ -1,0 +1,1 @@
+"""A cluster: plans become pods, made by KubeSpawner."""

@@ -1,0 +1,107 @@
+"""A thin KubeSpawner: its pod is the plan's, its words are ours.
+
+What KubeSpawner 7.1 does itself (watching pods and events, creating, deleting, finding pods again
+after a restart of the hub) stays its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from kubernetes_asyncio.client import ApiException
+from kubespawner import KubeSpawner
+
+from courseyard.backends.base import Exit, Progress
+from courseyard.backends.kubernetes import manifests, reasons
+from courseyard.errors import StartError
+from courseyard.plan.model import ServerPlan
+
+_LOOK = 0.25  # seconds between two looks at what the watches brought
+
+
+class PodSpawner(KubeSpawner):
+    """Runs one plan as one pod."""
+
+    def use(self, plan: ServerPlan, cluster: manifests.Cluster) -> None:
+        """Set every trait that makes the pod; nothing of an earlier plan stays (trap 6)."""
+        for name, value in manifests.traits(plan, cluster).items():
+            setattr(self, name, value)
+
+    def _expand_all(self, src: Any) -> Any:
+        """Nothing of a plan is a template: a ``{`` in a title or a name is a ``{``."""
+        return src
+
+    def get_env(self) -> dict[str, Any]:
+        """The environment with ``$`` doubled, since Kubernetes expands ``$(NAME)`` in values."""
+        found: dict[str, Any] = super().get_env()
+        return {k: str(v).replace("$", "$$") for k, v in found.items() if v is not None}
+
+    @property
+    def pod_key(self) -> str:
+        return f"{self.namespace}/{self.pod_name}"
+
+    @property
+    def pod(self) -> dict[str, Any] | None:
+        """The pod as the watch last saw it; None when there is none."""
+        reflector = self.pod_reflector
+        return None if reflector is None else reflector.pods.get(self.pod_key)
+
+    async def launch(self, plan: ServerPlan, tell: Callable[[Progress], None]) -> str:
+        """Create the pod and wait until its container runs; the beginning of its URL.
+
+        Raises:
+            BackendError, StorageError: it cannot run; the person's sentence says why.
+        """
+        started = asyncio.ensure_future(KubeSpawner.start(self))
+        try:
+            while not started.done():
+                await asyncio.wait({started}, timeout=_LOOK)
+                if not started.done() and self.pod is not None:
+                    tell(reasons.step(self.pod, self.events, plan))
+            return str(await started)
+        except ApiException as error:
+            raise reasons.refused(error.status or 0, str(error.body or error), plan) from error
+        except TimeoutError as error:
+            raise self.late(plan, str(error)) from error
+        except OSError as error:  # aiohttp's connection errors are OSErrors
+            raise reasons.refused(0, str(error), plan) from error
+        finally:
+            if not started.done():
+                started.cancel()
+                with suppress(BaseException):
+                    await started
+
+    def late(self, plan: ServerPlan, sentence: str) -> Exception:
+        """Why it was not ready in time, as far as the cluster said."""
+        with suppress(StartError):
+            return reasons.too_late(self.pod, self.events, plan, sentence)
+        return StartError(sentence)
+
+    async def look(self, mem_limit: int) -> Exit | None:
+        """How the pod ended; None while it runs.
+
+        Args:
+            mem_limit: bytes, for the sentence about it.
+        """
+        await self._start_watching_pods()
+        return reasons.exit_of(self.pod, mem_limit)
+
+    async def remove(self, *, now: bool) -> None:
+        """Delete the pod and wait until it is gone; no-op when it is."""
+        await KubeSpawner.stop(self, now=now)
+
+    async def tail(self, lines: int) -> str:
+        """The last lines that the pod wrote; "" when there are none."""
+        with suppress(ApiException, OSError):
+            text = await self.api.read_namespaced_pod_log(
+                name=self.pod_name,
+                namespace=self.namespace,
+                container=reasons.CONTAINER,
+                tail_lines=lines,
+                limit_bytes=lines * 500,
+            )
+            return str(text)
+        return ""

@@ -1,0 +1,278 @@
+"""What goes wrong in a cluster: told in words, nobody else disturbed, all whole afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.deployed import Deployed
+from tests.hub.sites import Visitor
+
+NEIGHBOUR = "tomas"
+
+
+class Person(Visitor):
+    """Somebody of the deployed site, logged in."""
+
+    def __init__(self, yard: Deployed, username: str) -> None:
+        super().__init__(yard)  # type: ignore[arg-type]  # it needs `base` alone
+        self.username = username
+        self.log_in(username, yard.passwords[username])
+
+    def start(self, link: str, seconds: float = 90) -> str:
+        """Start a server; the text of the last page: the server's, or the error's."""
+        page = self.act(f"/hub/go/{link}")
+        if page.status_code >= 400:
+            return page.text
+        return self.wait_running(link.replace("/", "-"), seconds).text
+
+    def works(self, server: str) -> bool:
+        """Whether the server answers, through the proxy."""
+        reply = self.get(f"/user/{self.username}/{server}/api", timeout=20)
+        return reply.status_code == 200 and "version" in reply.text
+
+    def stop(self, server: str) -> None:
+        self.act(f"/hub/stop/{server}")
+
+    def home(self) -> str:
+        """The course page, as a person reads it."""
+        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", self.get("/hub/home").text))
+
+
+def words(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+@pytest.fixture(scope="module")
+def neighbour(yard: Deployed) -> Iterator[Person]:
+    """Somebody whose server runs all the time."""
+    person = Person(yard, NEIGHBOUR)
+    person.start("stats")
+    assert person.works("stats")
+    yield person
+    person.stop("stats")
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_is_disturbed(request: pytest.FixtureRequest, neighbour: Person) -> Iterator[None]:
+    yield
+    if "node" not in request.node.name:
+        assert neighbour.works("stats")
+
+
+@pytest.fixture
+def omar(yard: Deployed) -> Person:
+    return Person(yard, "omar")
+
+
+def pod_of(yard: Deployed, username: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = yard.wait(lambda: yard.servers(username), 30, "a pod")
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("course", "sentence"),
+    [
+        ("noimage", "The software of “No Image” is not there"),
+        ("huge", "There was no place for your server: it needs 900 GB"),
+        ("gpu", "nvidia.com/gpu, and no computer had that free"),
+        ("hungry", "Your server needed more than its 64 MB of memory"),
+    ],
+)
+def test_a_start_that_cannot_succeed(
+    yard: Deployed, omar: Person, course: str, sentence: str
+) -> None:
+    said = words(omar.start(course))
+    assert sentence in said
+    assert "Traceback" not in said
+    yard.wait(lambda: not yard.servers("omar"), 40, "nothing is left behind")
+
+
+def test_quota_reached(yard: Deployed, omar: Person) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "full", "namespace": yard.users},
+        "spec": {"hard": {"pods": "1"}},
+    }
+    yard.kube.apply([quota])
+    try:
+        yard.wait(
+            lambda: (
+                (yard.kube.get("quota", "full", yard.users) or {}).get("status", {}).get("used")
+            ),
+            20,
+        )
+        assert "All places of this service are taken" in words(omar.start("stats"))
+    finally:
+        yard.kube.delete("quota", "full", yard.users)
+    assert omar.start("stats")
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_folder_that_cannot_be_trusted(yard: Deployed, omar: Person) -> None:
+    """The storage of one person is broken: that person is told, and it works again once mended."""
+    own = yard.storage / "u" / "04" / "omar"
+    away = own.with_name("omar.away")
+    own.parent.mkdir(exist_ok=True)
+    if own.exists():
+        own.rename(away)
+    own.symlink_to("/etc")
+    try:
+        said = words(omar.start("stats"))
+        assert "folder" in said
+        assert not yard.servers("omar")
+    finally:
+        own.unlink()
+        if away.exists():
+            away.rename(own)
+    omar.start("stats")
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_agent_killed(yard: Deployed, omar: Person) -> None:
+    python = "/opt/courseyard/venv/bin/python"
+    ended = "import os; os.kill(1, 15)"
+    yard.kube.kubectl(
+        "exec", "-n", yard.namespace, "deploy/hub", "-c", "agent", "--", python, "-c", ended
+    )
+    said = words(omar.start("stats"))
+    # It is back within seconds; a start in between is told so.
+    assert "does not answer" in said or omar.works("stats")
+    yard.wait(lambda: "does not answer" not in words(omar.start("stats")), 60)
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_pod_deleted_by_an_administrator(yard: Deployed, omar: Person) -> None:
+    omar.start("stats")
+    name = pod_of(yard, "omar")["metadata"]["name"]
+    yard.kube.kubectl("delete", "pod", name, "-n", yard.users, "--grace-period=0", "--force")
+    yard.wait(lambda: "has stopped" in omar.home(), 40, "the person is told")
+    assert "Your server" in omar.home()
+    omar.start("stats")
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_evicted(yard: Deployed, omar: Person) -> None:
+    """By the API that `kubectl drain` uses."""
+    omar.start("stats")
+    about = {"name": pod_of(yard, "omar")["metadata"]["name"], "namespace": yard.users}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about}
+    path = f"/api/v1/namespaces/{yard.users}/pods/{about['name']}/eviction"
+    yard.kube.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    yard.wait(lambda: "has stopped" in omar.home(), 60, "the person is told")
+    omar.start("stats")
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_proxies_killed(yard: Deployed, neighbour: Person) -> None:
+    """New proxies ask the hub for all routes."""
+    yard.kube.kubectl(
+        "delete",
+        "pod",
+        "-n",
+        yard.namespace,
+        "-l",
+        "component=proxy",
+        "--grace-period=0",
+        "--force",
+    )
+    yard.ready()
+    yard.wait(lambda: _quietly(neighbour.works, "stats"), 30, "the routes are back")
+
+
+def test_hub_restart_cuts_nobody_off(yard: Deployed, neighbour: Person) -> None:
+    yard.kube.kubectl("rollout", "restart", "deployment/hub", "-n", yard.namespace)
+    until, seen = time.monotonic() + 12, 0
+    while time.monotonic() < until:
+        reply = neighbour.get("/user/tomas/stats/api", timeout=5)
+        assert reply.status_code == 200, reply.status_code
+        seen += 1
+        time.sleep(0.3)
+    assert seen > 10
+    yard.ready()
+    yard.wait(lambda: _quietly(lambda: "running since" in neighbour.home()), 60)
+
+
+def test_hub_killed_in_the_middle_of_a_start(yard: Deployed, omar: Person) -> None:
+    """The new hub knows nothing of that start: the person starts again, and nothing is left."""
+    omar.act("/hub/go/stats")
+    pod_of(yard, "omar")
+    yard.kube.kubectl(
+        "delete", "pod", "-n", yard.namespace, "-l", "component=hub", "--grace-period=0", "--force"
+    )
+    yard.ready()
+    again = yard.wait(lambda: _quietly(Person, yard, "omar"), 60, "log in again")
+    again.start("stats")
+    assert again.works("stats")
+    assert len(yard.servers("omar")) == 1
+    again.stop("stats")
+    yard.wait(lambda: not yard.servers("omar"), 40)
+
+
+def test_api_server_away(yard: Deployed, omar: Person) -> None:
+    """Servers and pages go on; a start is told, and works once the cluster is back."""
+    local = yard.kube.local
+    if local is None:
+        pytest.skip("the API server can be stopped only in ../shared/cluster")
+    pid = int((local.state / "pids" / "apiserver").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        assert omar.get("/hub/home", timeout=10).status_code == 200
+        assert time.monotonic() - before < 5
+        omar.act("/hub/go/stats")
+        time.sleep(12)
+        assert omar.get("/hub/home", timeout=10).status_code == 200
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    yard.wait(lambda: _quietly(lambda: omar.start("stats") and omar.works("stats")), 90)
+    omar.stop("stats")
+
+
+def test_node_killed_under_running_servers(yard: Deployed, neighbour: Person) -> None:
+    """People of the lost node are told and start again elsewhere; those of the other go on."""
+    hub = yard.pods(yard.namespace, component="hub")[0]["spec"]["nodeName"]
+    lost = next(n for n in yard.kube.node_names() if n != hub)
+    people = [Person(yard, name) for name in ("omar", "maija", "ilkka", "ada")]
+    yard.kube.kubectl("cordon", hub)
+    victim = people[0]
+    try:
+        victim.start("stats")
+    finally:
+        yard.kube.kubectl("uncordon", hub)
+    assert pod_of(yard, "omar")["spec"]["nodeName"] == lost
+    yard.kube.node("kill", int(re.sub(r"\D", "", lost)))
+    try:
+        yard.wait(lambda: _quietly(lambda: "was lost" in victim.home()), 120, "the person is told")
+        yard.wait(
+            lambda: _quietly(lambda: victim.start("stats", 60) and victim.works("stats")), 120
+        )
+        assert pod_of(yard, "omar")["spec"]["nodeName"] == hub
+    finally:
+        yard.kube.node("start", int(re.sub(r"\D", "", lost)))
+    yard.kube.kubectl("wait", f"node/{lost}", "--for=condition=Ready", "--timeout=90s")
+    victim.stop("stats")
+    yard.ready()
+    neighbour.start("stats")
+    yard.wait(lambda: _quietly(neighbour.works, "stats"), 60)
+
+
+def _quietly(what: Any, *arguments: Any) -> Any:
+    """What ``what`` gives; None while nobody answers."""
+    with contextlib.suppress(OSError, AssertionError, StopIteration, KeyError):
+        return what(*arguments)
+    return None

@@ -1,0 +1,98 @@
+"""``courseyard init --kubernetes``: a site that a cluster starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from courseyard.cli import init
+from courseyard.cli.check import problems_of
+from courseyard.cli.sites import open_site
+from courseyard.errors import SettingsError
+from courseyard.sitefile import load_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    init.make_site(tmp_path / "site", namespace="physics")
+    return tmp_path / "site"
+
+
+def test_the_site_file_is_one_of_a_cluster(site: Path) -> None:
+    loaded = load_site(site)
+    assert loaded.backend == "kubernetes"
+    assert loaded.kubernetes.namespace == "physics"
+    assert loaded.kubernetes.users_namespace == "physics-users"
+    assert loaded.kubernetes.site_label == "physics"
+
+
+def test_check_and_plan_look_at_the_files_beside_it(
+    site: Path,
+) -> None:
+    assert not [problem for problem in problems_of(site) if problem.is_error]
+    known = open_site(site)
+    assert "algo2026" in known.courses
+    (site / "courses" / "algo2026.yaml").write_text("nam: X\n")
+    assert any("unknown key" in problem.message for problem in problems_of(site))
+
+
+def test_every_course_is_in_the_map(site: Path) -> None:
+    made = yaml.safe_load((site / "kustomization.yaml").read_text())
+    maps = {entry["name"]: entry["files"] for entry in made["configMapGenerator"]}
+    there = sorted(f"courses/{path.name}" for path in (site / "courses").iterdir())
+    assert maps["courseyard-courses"] == there
+    for name in maps["courseyard-site"]:
+        assert (site / name).is_file()
+
+
+def test_two_sites_share_no_name(site: Path, tmp_path: Path) -> None:
+    """Namespaces, and what has no namespace, are the site's own."""
+    init.make_site(tmp_path / "other", namespace="chemistry")
+
+    def names(folder: Path) -> set[tuple[str, str, str]]:
+        found = set()
+        for file in (folder / "kubernetes").rglob("*.yaml"):
+            space = ""
+            if (file.parent / "kustomization.yaml").exists():
+                about = yaml.safe_load((file.parent / "kustomization.yaml").read_text())
+                space = about.get("namespace", "")
+            for item in yaml.safe_load_all(file.read_text()):
+                if item.get("kind") not in ("Kustomization", None):
+                    own = item["metadata"].get("namespace", space)
+                    free = item["kind"] in ("Namespace", "PersistentVolume")
+                    found.add((item["kind"], "" if free else own, item["metadata"]["name"]))
+        return found
+
+    assert names(site) & names(tmp_path / "other") == set()
+    hosts = r"path: (/srv/\S+-storage)"
+    storage = site / "kubernetes" / "overlays" / "one-node" / "storage.yaml"
+    assert set(re.findall(hosts, storage.read_text())) == {"/srv/physics-storage"}
+
+
+def test_secrets_are_private_and_its_own(site: Path, tmp_path: Path) -> None:
+    token = site / "secrets" / "routes-token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.parent.stat().st_mode & 0o777 == 0o700
+    assert (site / "passwords.yaml").stat().st_mode & 0o777 == 0o600
+    assert "secrets/" in (site / ".gitignore").read_text()
+    init.make_site(tmp_path / "other", namespace="chemistry")
+    assert (tmp_path / "other" / "secrets" / "routes-token").read_text() != token.read_text()
+
+
+@pytest.mark.parametrize("name", ["", "Physics", "a b", "x" * 60, "-x", "../etc"])
+def test_a_name_that_no_cluster_takes(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        init.make_site(tmp_path / "site", namespace=name or " ")
+    assert caught.value.next_step
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_empty_site(tmp_path: Path) -> None:
+    init.make_site(tmp_path / "site", empty=True, namespace="physics")
+    assert load_site(tmp_path / "site").people.administrators == ()
+    made = yaml.safe_load((tmp_path / "site" / "kustomization.yaml").read_text())
+    (courses,) = [m for m in made["configMapGenerator"] if m["name"] == "courseyard-courses"]
+    assert not courses.get("files")
