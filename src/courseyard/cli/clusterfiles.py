@@ -57,7 +57,11 @@ def add(folder: Path, namespace: str) -> None:
 
 
 def close_secrets(folder: Path) -> None:
-    """For the account that made the site alone."""
+    """For the account that made the site alone; the map of secrets takes a file without anyone too."""
+    passwords = folder / "passwords.yaml"
+    if not passwords.exists():
+        passwords.write_text("{}\n", encoding="ascii")
+    passwords.chmod(0o600)
     for file in (folder / "secrets").iterdir():
         file.chmod(0o600)
     (folder / "secrets").chmod(0o700)

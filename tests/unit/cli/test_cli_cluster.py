@@ -96,3 +96,5 @@ def test_an_empty_site(tmp_path: Path) -> None:
     made = yaml.safe_load((tmp_path / "site" / "kustomization.yaml").read_text())
     (courses,) = [m for m in made["configMapGenerator"] if m["name"] == "courseyard-courses"]
     assert not courses.get("files")
+    for entry in made["secretGenerator"][0]["files"]:
+        assert (tmp_path / "site" / entry.rpartition("=")[2]).is_file(), entry
