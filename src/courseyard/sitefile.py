@@ -174,6 +174,7 @@ def _cross_checks(site: Site) -> Iterator[Found]:
     yield from _check_servers(site)
     yield from _check_proxy(site)
     yield from _check_folders(site)
+    yield from _check_cluster(site)
     if not site.environments:
         yield ("environments",), "is empty; everyone needs at least one general environment"
     for key, environment in site.environments.items():
@@ -181,6 +182,28 @@ def _cross_checks(site: Site) -> Iterator[Found]:
             parse_wish(environment.image)
         except ValueError as error:
             yield ("environments", key, "image"), str(error)
+
+
+def _check_cluster(site: Site) -> Iterator[Found]:
+    """What a hub in a cluster cannot do."""
+    if site.backend != "kubernetes":
+        return
+    machine = "the hub's pod has no accounts of a machine"
+    if site.people.source == "nss":
+        yield ("people", "source"), f"nss finds nobody: {machine}; use static"
+    if site.hub.authenticator == "pam":
+        yield (
+            ("hub", "authenticator"),
+            f"pam lets nobody in: {machine}; use OAuth, such as "
+            "oauthenticator.generic.GenericOAuthenticator",
+        )
+    if site.hub.base_url != "/":
+        yield ("hub", "base_url"), "must be / in a cluster: the probes of its pods ask there"
+    if site.kubernetes.namespace == site.kubernetes.users_namespace:
+        yield (
+            ("kubernetes", "users_namespace"),
+            "must be another one than `namespace`: people's servers stay apart from the hub",
+        )
 
 
 def _check_texts(site: Site) -> Iterator[Found]:

@@ -179,3 +179,21 @@ def test_garbage_gives_problems(tmp_path_factory: pytest.TempPathFactory, data: 
     (folder / "courseyard.yaml").write_text(yaml.safe_dump(data))
     site, found = check_site(folder)
     assert (site is None) == any(problem.is_error for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("people: {source: nss}", "people.source: nss finds nobody"),
+        ("hub: {authenticator: pam}", "hub.authenticator: pam lets nobody in"),
+        ("hub: {base_url: /jupyter/}", "hub.base_url: must be / in a cluster"),
+        (
+            "kubernetes: {namespace: a, users_namespace: a}",
+            "kubernetes.users_namespace: must be another one",
+        ),
+        ("kubernetes: {namespace: A}", "kubernetes.namespace"),
+    ],
+)
+def test_what_a_hub_in_a_cluster_cannot_do(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, f"backend: kubernetes\n{text}\n")
+    assert [each for each in found if expected in each], found
