@@ -45,7 +45,8 @@ class Visitor:
         self.page.get_by_label("Username", exact=False).fill(self.username)
         self.page.get_by_label("Password", exact=True).fill(password)
         self.page.locator("form [type=submit]").first.click()
-        self.page.wait_for_load_state()
+        # The page that is left counts as loaded, and leaving it too early would lose the log-in.
+        self.page.wait_for_url(re.compile(r"^(?!.*/hub/login)"))
 
     def go(self, link: str) -> None:
         """Follow a course link and wait for JupyterLab, as somebody does who clicks it in Moodle."""

@@ -83,6 +83,7 @@ def test_course_page_shows_everyone_their_roles(story: Story) -> None:
     assert "Scientific Computing in Practice" in text  # private, but she is on its list
     assert "Start as instructor" not in text
     other = story.person(WEAK)
+    assert "Data Structures and Algorithms" in other.page.inner_text("body")
     assert "Scientific Computing in Practice" not in other.page.inner_text("body")
     assert "Data Structures and Algorithms 2025" not in text  # archived
 

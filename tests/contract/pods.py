@@ -16,7 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class PodYard:
         )
         wanted = [item for item in yaml.safe_load_all(made) if item["kind"] in kinds]
         wanted = [item for item in wanted if item["metadata"]["name"] not in ("proxy", "hub-state")]
+        self.policies = [item for item in wanted if item["kind"] == "NetworkPolicy"]
         self.kube.apply([*wanted, self._hub_double()])
         words = ("wait", "-n", NAMESPACE, "pod/hub", "--for=condition=Ready", "--timeout=120s")
         self.kube.kubectl(*words)
@@ -232,6 +234,16 @@ class PodYard:
             ("169.254.169.254", 80),
             (self.name_server, 53),
         ]
+
+    @contextmanager
+    def without_policies(self) -> Iterator[None]:
+        """The same servers for a moment without the policies of the network."""
+        for space in (NAMESPACE, f"{NAMESPACE}-users"):
+            self.kube.kubectl("delete", "networkpolicy", "--all", "-n", space)
+        try:
+            yield
+        finally:
+            self.kube.apply(self.policies)
 
     def poll(self, handle: str) -> Any:
         spawner = self.pods[handle]
