@@ -70,7 +70,12 @@ def nobody_else_is_disturbed(request: pytest.FixtureRequest, neighbour: Person) 
 
 @pytest.fixture
 def omar(yard: Deployed) -> Person:
-    return Person(yard, "omar")
+    """A student without a server; an earlier test may have left one."""
+    person = Person(yard, "omar")
+    for pod in yard.servers("omar"):
+        person.stop(pod["metadata"]["annotations"]["hub.jupyter.org/servername"])
+    yard.wait(lambda: not yard.servers("omar"), 60, "no server of omar")
+    return person
 
 
 def pod_of(yard: Deployed, username: str) -> dict[str, Any]:
@@ -243,11 +248,11 @@ def test_api_server_away(yard: Deployed, omar: Person) -> None:
     omar.stop("stats")
 
 
-def test_node_killed_under_running_servers(yard: Deployed, neighbour: Person) -> None:
+def test_node_killed_under_running_servers(yard: Deployed, neighbour: Person, omar: Person) -> None:
     """People of the lost node are told and start again elsewhere; those of the other go on."""
     hub = yard.pods(yard.namespace, component="hub")[0]["spec"]["nodeName"]
     lost = next(n for n in yard.kube.node_names() if n != hub)
-    victim = Person(yard, "omar")
+    victim = omar
     yard.kube.kubectl("cordon", hub)
     try:
         yard.wait(lambda: _quietly(lambda: victim.start("stats") and victim.works("stats")), 180)
