@@ -196,8 +196,9 @@ def test_refusal_that_is_no_json() -> None:
                 },
             },
             ExitReason.GONE,
-            "lost",
+            "stopped by the cluster",
         ),
+        (pod("Running", reason="NodeLost"), ExitReason.GONE, "lost"),
     ],
 )
 def test_endings(what: Any, reason: ExitReason, words: str) -> None:

@@ -145,7 +145,7 @@ def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
     ended = _terminated(status)
     code = int(ended.get("exitCode") or 0) if ended else 1
     disrupted = _disrupted(status)
-    if disrupted == _LOST_NODE:
+    if disrupted == _LOST_NODE or status.get("reason") == "NodeLost":
         return Exit(ExitReason.GONE, code, "The computer that ran your server was lost.")
     if status.get("reason") == "Evicted" or disrupted:
         return Exit(ExitReason.GONE, code, _evicted(status))
@@ -157,8 +157,6 @@ def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
         )
         return Exit(ExitReason.OUT_OF_MEMORY, code, message)
     if metadata.get("deletionTimestamp"):
-        if not _is(status, "Ready") and not ended:
-            return Exit(ExitReason.GONE, code, "The computer that ran your server was lost.")
         return Exit(ExitReason.GONE, code, "Your server was stopped by the cluster.")
     if ended or status.get("phase") in ("Failed", "Succeeded"):
         return Exit(ExitReason.EXITED, code, "Your server ended by itself.")
