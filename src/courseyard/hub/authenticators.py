@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import yaml
 from jupyterhub.auth import Authenticator
@@ -18,9 +18,6 @@ from courseyard.hub.failure import log_line
 from courseyard.hub.home import words
 from courseyard.hub.runtime import Runtime
 from courseyard.settings import Site
-
-if TYPE_CHECKING:
-    pass
 
 PASSWORDS_FILE = "passwords.yaml"
 #: Longest username or password that is looked at.
