@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,38 @@ def test_internet_but_not_this_machine(
     assert helpers
     yard.stop(inside.handle, now=True)
     assert not any(line(p) for p in helpers)
+
+
+@pytest.fixture
+def shared_mount(tmp_path: Path) -> Iterator[Path]:
+    """A mount below a shared one, as `ip netns add` makes them in /run/netns."""
+    inner = tmp_path / "inner"
+    run = partial(subprocess.run, check=True)
+    run(["mount", "--bind", str(tmp_path), str(tmp_path)])
+    try:
+        run(["mount", "--make-shared", str(tmp_path)])
+        inner.mkdir()
+        run(["mount", "-t", "tmpfs", "tmpfs", str(inner)])
+        yield inner
+    finally:
+        run(["umount", "--recursive", str(tmp_path)])
+
+
+def test_the_machine_keeps_its_mounts(
+    make_yard: Callable[..., Any],
+    make_plan: Callable[..., Any],
+    require: Any,
+    request: pytest.FixtureRequest,
+) -> None:
+    """As root the tool makes a sandbox of its own, whose end must not reach the machine."""
+    require("slirp4netns")
+    require("root")
+    mount = request.getfixturevalue("shared_mount")
+    yard = make_yard(servers={"network": "full"})
+    inside = yard.start(make_plan().model_copy(update={"network": "full"}))
+    assert mount.is_mount()
+    yard.stop(inside.handle, now=True)
+    assert mount.is_mount()
 
 
 def test_without_the_tool_it_is_refused(

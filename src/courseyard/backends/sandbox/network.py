@@ -26,6 +26,7 @@ _CONNECTIONS = 64  # at once, of one server to the hub
 _CHUNK = 64 * 1024
 _NS_GET_USERNS = 0xB701
 _TUN = "/dev/net/tun"
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation=slave", "--")
 _TOOL_TIMEOUT = 10.0  # seconds that the tool for the internet may take to be ready
 
 
@@ -108,11 +109,16 @@ class Internet:
         Args:
             owner: descriptor of the user namespace that owns it; None as root.
         """
-        user = ["--enable-sandbox"] if owner is None else [f"--userns-path=/proc/self/fd/{owner}"]
-        return [
+        options = [
             self.program, "--configure", "--mtu=65520", "--disable-host-loopback",
-            "--enable-seccomp", *user, "--netns-type=path", f"/proc/{pid}/ns/net", "tap0",
+            "--enable-seccomp", "--netns-type=path",
         ]  # fmt: skip
+        target = [f"/proc/{pid}/ns/net", "tap0"]
+        if owner is not None:
+            return [*options, f"--userns-path=/proc/self/fd/{owner}", *target]
+        # Its sandbox takes its copy of the machine's mounts away, and where those are shared (such
+        # as /run/netns) the machine loses them too (slirp4netns 1.2, sandbox.c).
+        return [*_OWN_MOUNTS, *options, "--enable-sandbox", *target]
 
     def start(self, pid: int, *, real_ids: bool) -> int:
         """Start it for the namespaces of ``pid``; returns its process id.
