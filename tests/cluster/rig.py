@@ -60,10 +60,18 @@ class LocalCluster:
         return os.geteuid() == 0 and os.access(self.program, os.X_OK)
 
     def runs(self) -> bool:
-        """Whether its API server lives; it need not answer at once on a busy machine."""
+        """Whether its API server lives, and its nodes' networks are where its programs look.
+
+        The API server need not answer at once on a busy machine. Networks are mounts: seen from
+        elsewhere (another mount namespace) they are not there, and policies would not be enforced.
+        """
         try:
             process = int((self.state / "pids" / "apiserver").read_text())
-            return b"apiserver" in Path(f"/proc/{process}/cmdline").read_bytes()
+            lives = b"apiserver" in Path(f"/proc/{process}/cmdline").read_bytes()
+            home = Path("/run/netns").stat().st_dev
+            return lives and all(
+                Path(f"/run/netns/cyard{node}").stat().st_dev != home for node in self.nodes()
+            )
         except (OSError, ValueError):
             return False
 
