@@ -285,8 +285,7 @@ def test_formgraders_button_says_what_was_refused(place: Place, hub: str) -> Non
         page = server.get("formgrader/manage_assignments")[1]
         _, said, _ = server.get(f"formgrader/api/assignment/{WEEK}/collect", "POST")
     finally:
-        server.process.terminate()
-        server.process.wait(20)
+        server.stop()
     assert COLLECT in page, "the panel with the configuration shows it"
     found = json.loads(said)
     assert found["success"]

@@ -80,6 +80,15 @@ class Server:
         config: dict[str, Any] = json.loads(text.partition("</script>")[0])
         return config
 
+    def stop(self) -> None:
+        """End it, hard where it does not listen: how it ends is another test's business."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(20)
+
     @property
     def pid(self) -> int:
         """Of the server itself: the words before it exec it."""
@@ -175,8 +184,7 @@ def server(request: pytest.FixtureRequest, place: Place, hub: str) -> Iterator[S
     started = start(place.ada, hub, plan_of(place, request.param))
     started.role = request.param  # type: ignore[attr-defined]
     yield started
-    started.process.terminate()
-    started.process.wait(20)
+    started.stop()
 
 
 def role_of(server: Server) -> str:
@@ -264,8 +272,7 @@ def test_a_wrong_value_stops_no_server(place: Place, hub: str) -> None:
         assert started.get("formgrader/manage_assignments")[0] == 200
         assert started.get(f"assignments?course_id={COURSE}")[0] == 200
     finally:
-        started.process.terminate()
-        started.process.wait(20)
+        started.stop()
         file.unlink()
     log = started.log.read_text()
     assert f"{file}: CourseDirectory.root is left out: " in log
@@ -283,8 +290,7 @@ def test_nbgraders_own_file_in_the_course_costs_formgrader_alone(place: Place, h
         assert started.get("formgrader/manage_assignments")[0] == 404
         assert started.get("api/status")[0] == 200
     finally:
-        started.process.terminate()
-        started.process.wait(20)
+        started.stop()
         file.unlink()
     assert "formgrader is not in this server: its configuration is wrong" in started.log.read_text()
 
