@@ -119,6 +119,21 @@ def test_no_place_for_a_gpu_says_what_was_wanted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ("2 Insufficient memory.", "of memory, and"),
+        ("10 Insufficient ephemeral-storage, 2 node(s) had taints", "needs room on a disk, and"),
+        ("1 Insufficient cpu, 1 Insufficient memory.", "cores and"),
+        ("2 Insufficient nvidia.com/gpu.", "needs nvidia.com/gpu, and"),
+        ("2 node(s) had untolerated taint(s)", "of memory, and"),
+    ],
+)
+def test_no_place_names_what_was_short(lacking: str, words: str) -> None:
+    error = reasons.no_place(PLAN, f"0/12 nodes are available: {lacking}")
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
         (403, {"message": 'pods "x" is forbidden: exceeded quota: pods'}, StartError, "taken"),

@@ -8,6 +8,7 @@ is slow) is only told; one that cannot is an error at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,6 +39,7 @@ _NOT_CREATED = frozenset(
 )
 #: Reason of the condition DisruptionTarget when a node is silent (pod-lifecycle, disruptions).
 _LOST_NODE = "DeletionByTaintManager"
+_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]*\w)")
 _VOLUME_EVENTS = frozenset(("FailedMount", "FailedAttachVolume", "FailedBinding"))
 
 
@@ -173,8 +175,15 @@ def image_missing(plan: ServerPlan, detail: str) -> UnsupportedError:
 
 
 def no_place(plan: ServerPlan, detail: str) -> StartError:
-    special = ", ".join(sorted(plan.limits.extra_limits))
-    wish = format_bytes(plan.limits.mem_guarantee) + (f" and {special}" if special else "")
+    """What no computer had, as far as the scheduler says it ("2 Insufficient memory")."""
+    lacking = set(_INSUFFICIENT.findall(detail))
+    special = sorted(plan.limits.extra_limits)
+    wishes = [f"{format_bytes(plan.limits.mem_guarantee)} of memory"]
+    if lacking:
+        cores = f"{plan.limits.cpu_guarantee:g} cores"
+        known = {"memory": wishes[0], "cpu": cores, "ephemeral-storage": "room on a disk"}
+        wishes = [known.get(name, name) for name in sorted(lacking)]
+    wish = " and ".join(dict.fromkeys([*wishes, *special]))
     return StartError(
         f"There was no place for your server: it needs {wish}, and no computer had that free.",
         "Stop servers that you do not need, or try again later.",
