@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from courseyard.networks import Network
 from courseyard.units import Bytes, Cores, Seconds
 
 SITE_FILE = "courseyard.yaml"
@@ -42,6 +43,15 @@ def _absolute(value: str) -> str:
     if not value.startswith("/") or value == "/" or ".." in parts or "//" in value:
         raise ValueError("write an absolute path such as /srv/jupyter")
     return value.rstrip("/")
+
+
+def _public_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/([A-Za-z0-9._~-]+/)*", value):
+        raise ValueError(
+            f"{value!r} must be the address that people open, to its last /, such as "
+            "https://jupyter.example.org/"
+        )
+    return value
 
 
 class Settings(BaseModel):
@@ -199,6 +209,12 @@ class ProxySettings(Settings):
     login_rate: int = Field(
         20, ge=1, description="Requests a minute that one address may send to the log-in page."
     )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="Addresses and networks of proxies in front of this one, such as an ingress or a "
+        "load balancer. They, and nobody else, are believed whom a request comes from and whether "
+        "it came by HTTPS. Never a network that people or servers are in.",
+    )
     metrics_port: int | None = Field(
         None,
         ge=1,
@@ -233,6 +249,11 @@ class HubSettings(Settings):
         "`port` + 3 by default. It stays the same over restarts, because running servers talk to it.",
     )
     base_url: str = Field("/", description="The path below which everything lies; ends in /.")
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        None,
+        description="The address that people open, with `base_url` at its end, where another proxy or "
+        "an ingress stands in front. Cookies are Secure when it is https.",
+    )
     database: str = Field(
         "sqlite:///{state}/hub/jupyterhub.sqlite",
         description="The hub's database; `{state}` is the state folder.",

@@ -279,6 +279,11 @@ def _check_proxy(site: Site) -> Iterator[Found]:
     url = site.hub.base_url
     if not re.fullmatch(r"/(?:[A-Za-z0-9._~-]+/)*", url):
         yield ("hub", "base_url"), f"{shown(url)} must start and end with /, such as /jupyter/"
+    public, own_https = site.hub.public_url, tls.certificate or tls.acme_domain
+    if public and not re.fullmatch(rf"https?://[^/]+{re.escape(url)}", public):
+        yield ("hub", "public_url"), f"must end in `base_url`, which is {url}"
+    if public and public.startswith("http:") and own_https:
+        yield ("hub", "public_url"), "must start with https: the proxy speaks HTTPS (`proxy.tls`)"
     if site.proxy.metrics_port == site.hub.port:
         yield ("proxy", "metrics_port"), "is the port of the hub's pages; write another"
     if site.hub.account == "root" or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", site.hub.account):

@@ -230,10 +230,11 @@ class Visitor(requests.Session):
         self.trust_env = False
         self.verify = not hub.base.startswith("https")
         self.hub = hub
+        self.base = hub.base
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         kwargs.setdefault("timeout", 40)
-        full = url if url.startswith("http") else self.hub.base + url
+        full = url if url.startswith("http") else self.base + url
         reply = super().request(method, full, *args, **kwargs)
         reply.encoding = "utf-8"
         return reply
@@ -261,13 +262,13 @@ class Visitor(requests.Session):
 
     def wait_running(self, server: str, seconds: float = 30) -> requests.Response:
         """Follow the progress page, as its meta refresh does, until the server answers."""
-        name = self.get("/hub/api/user", headers={"Referer": self.hub.base + "/hub/home"}).json()[
+        name = self.get("/hub/api/user", headers={"Referer": self.base + "/hub/home"}).json()[
             "name"
         ]
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             reply = self.get(f"/hub/spawn-pending/{name}/{server}")
-            if "/user/" in reply.url and reply.url.startswith(f"{self.hub.base}/user/"):
+            if "/user/" in reply.url and reply.url.startswith(f"{self.base}/user/"):
                 return reply
             if reply.status_code >= 400:
                 return reply

@@ -169,6 +169,24 @@ def test_proxy_configuration(tmp_path: Path) -> None:
     assert written.stat().st_mode & 0o077 == 0
 
 
+def test_trusted_proxies_have_a_limit_of_their_own() -> None:
+    """Nobody's header is read at the other one, and without trust there is no other one."""
+    trusted = ["192.0.2.7/32", "2001:db8::/64"]
+    site = Site.model_validate({"proxy": {"trusted_proxies": ("192.0.2.7", "2001:db8::/64")}})
+    entry = static_configuration(site)["entryPoints"]["web"]
+    assert entry["forwardedHeaders"] == {"trustedIPs": trusted}
+    http = dynamic_configuration(site)["http"]
+    plain, forwarded = http["routers"].values()
+    assert forwarded["priority"] > plain["priority"]
+    assert forwarded["rule"].endswith(" && (ClientIP(`192.0.2.7/32`) || ClientIP(`2001:db8::/64`))")
+    limits = [http["middlewares"][r["middlewares"][1]]["rateLimit"] for r in (plain, forwarded)]
+    assert limits[0]["sourceCriterion"] == {"ipStrategy": {"ipv6Subnet": 64}}
+    assert limits[1]["sourceCriterion"] == {"ipStrategy": {"excludedIPs": trusted}}
+    nobody = Site()
+    assert "forwardedHeaders" not in static_configuration(nobody)["entryPoints"]["web"]
+    assert list(dynamic_configuration(nobody)["http"]["routers"]) == ["courseyard-login"]
+
+
 def test_acme() -> None:
     tls = {"acme_email": "it@example.org", "acme_domain": "jupyter.example.org"}
     site = Site.model_validate({"proxy": {"tls": tls}})
@@ -206,6 +224,11 @@ def test_ports() -> None:
     places = Places(Site.model_validate({"hub": {"port": 9000, "base_url": "jupyter"}}))
     assert (places.hub_port, places.proxy_api_port) == (9001, 9002)
     assert places.public_url == "http://127.0.0.1:9000/jupyter/"
+    public = {"public_url": "https://jupyter.example.org/", "port": 9000}
+    places = Places(Site.model_validate({"hub": public}))
+    assert places.public_url == "https://jupyter.example.org/"
+    assert places.proxy_url == "http://127.0.0.1:9000/"
+    assert not places.is_https
 
 
 def test_ink_can_be_read_on_every_accent() -> None:

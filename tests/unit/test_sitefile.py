@@ -120,6 +120,26 @@ proxy:
         ),
         ("proxy: {metrics_port: 8000}", "is the port of the hub's pages"),
         ("hub: {base_url: jupyter}", "hub.base_url: 'jupyter' must start and end with /"),
+        ("hub: {public_url: jupyter.example.org}", "hub.public_url: 'jupyter.example.org' must be"),
+        ("hub: {public_url: 'https://a@b/'}", "hub.public_url: 'https://a@b/' must be"),
+        ("hub: {public_url: 'https://a/x/'}", "hub.public_url: must end in `base_url`, which is /"),
+        (
+            "hub: {public_url: 'https://a/', base_url: /x/}",
+            "hub.public_url: must end in `base_url`, which is /x/",
+        ),
+        (
+            "{hub: {public_url: 'http://a/'}, proxy: {tls: {certificate: a, key: b}}}",
+            "hub.public_url: must start with https",
+        ),
+        ("proxy: {trusted_proxies: 10.0.0.1}", "proxy.trusted_proxies: must be a list"),
+        (
+            "proxy: {trusted_proxies: [10.0.0.1, '*']}",
+            "1: proxy.trusted_proxies[1]: '*' is not an address or a network",
+        ),
+        (
+            "proxy:\n  trusted_proxies:\n    - 10.0.0.1\n    - 0.0.0.0/0\n",
+            "4: proxy.trusted_proxies[1]: '0.0.0.0/0' would let everybody in it say",
+        ),
         ("hub: {account: root}", "never root"),
         ("hub: {authenticator_options: {A: 1}}", "must hold `trait: value` lines"),
         ("people: {source: nss}", "`demo` needs"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courseyard.cli import output
+from courseyard.cli import clusterfiles, output
 from courseyard.cli.sites import HERE, SiteArgument, as_written
 from courseyard.errors import Problem, SettingsError, Severity, StorageError
 from courseyard.hints import some
@@ -61,6 +61,7 @@ def problems_of(folder: Path) -> Iterator[Problem]:
     except SettingsError as error:
         yield from _of_error(error, site.path(site.images))
         return
+    yield from _of_trust(site)
     if site.backend == "sandbox":  # a cluster fetches images by their references
         yield from _of_images(site, catalog)
     snapshot = load_snapshot(site, catalog)
@@ -108,6 +109,29 @@ def _of_images(site: Site, catalog: ImageCatalog) -> Iterator[Problem]:
             state = "is not built from its lock file" if release.path.is_dir() else "is not there"
             key = f"families.{family}.releases.{release.released}.path"
             yield Problem(file, 0, key, f"{release.path} {state}: {how}", Severity.WARNING)
+
+
+def _of_trust(site: Site) -> Iterator[Problem]:
+    """A cluster's proxies are told in two places whom they trust; nobody is until both agree."""
+    file = site.folder / "kustomization.yaml"
+    if site.backend != "kubernetes" or not file.is_file():
+        return
+    wanted = site.proxy.trusted_proxies
+    try:
+        given = clusterfiles.trusted_proxies(site.folder)
+    except (OSError, ValueError) as error:
+        yield Problem(file, 0, "patches", f"the proxies' argument cannot be read: {error}")
+        return
+    if given == frozenset(wanted):
+        return
+    if wanted:
+        message = (
+            f"the proxies' argument must be {clusterfiles.TRUST}{','.join(wanted)}, as "
+            f"`proxy.trusted_proxies` of {SITE_FILE} says"
+        )
+    else:
+        message = f"the proxies trust {some(sorted(given))}; `proxy.trusted_proxies` of {SITE_FILE} does not"
+    yield Problem(file, 0, "patches", message, Severity.WARNING)
 
 
 def _of_storage(site: Site, snapshot: Snapshot) -> Iterator[Problem]:

@@ -9,12 +9,16 @@ from importlib import resources
 from pathlib import Path
 
 from courseyard.errors import SettingsError
+from courseyard.networks import parse_network
 from courseyard.settings import KubernetesSettings
 
 _MARK = "      # courses\n"
 _DEFAULT = KubernetesSettings().namespace
 #: The name where it is a value or the beginning of ours; never in a label's key or an image's name.
 _NAME = re.compile(rf"(?<=: ){_DEFAULT}(?=[\s,}}\]]|$)|{_DEFAULT}(?=-users\b|-users-storage\b)")
+#: Whom the proxies of a cluster trust: an argument of Traefik's, for which its manifest is the place.
+TRUST = "--entrypoints.web.forwardedheaders.trustedips="
+_TRUST = re.compile(rf"^[^#\n]*{re.escape(TRUST)}([0-9a-f.:/,]+)", re.MULTILINE | re.IGNORECASE)
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,50}[a-z0-9])?")
 
 
@@ -54,6 +58,19 @@ def add(folder: Path, namespace: str) -> None:
     token = folder / "secrets" / "routes-token"
     token.parent.mkdir(mode=0o700)
     token.write_text(secrets.token_hex(32), encoding="ascii")
+
+
+def trusted_proxies(folder: Path) -> frozenset[str]:
+    """The networks that the manifests of the site in ``folder`` let its proxies trust.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    files = (folder / "kustomization.yaml", *sorted(folder.glob("kubernetes/**/*.yaml")))
+    found = [_TRUST.search(file.read_text(encoding="utf-8")) for file in files]
+    return frozenset(
+        parse_network(each) for match in found if match for each in match[1].split(",")
+    )
 
 
 def close_secrets(folder: Path) -> None:

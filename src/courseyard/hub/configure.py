@@ -21,11 +21,13 @@ from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
 from courseyard.hub.door import open_door
 from courseyard.hub.home import handlers, looks
+from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
 from courseyard.hub.planned import PlannedSpawner
-from courseyard.hub.proxy import API_ENTRY, ENTRY, HUB_ROUTES
+from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.visitors import log_with_address
 from courseyard.settings import Site
 
 _HERE = Path(__file__).parent
@@ -89,7 +91,7 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
 
 def _hub(c: Any, runtime: Runtime) -> None:
     places, servers = runtime.places, runtime.site.servers
-    c.JupyterHub.bind_url = places.public_url
+    c.JupyterHub.bind_url = places.proxy_url
     c.JupyterHub.hub_bind_url = places.hub_bind_url
     c.JupyterHub.db_url = places.database()
     c.JupyterHub.cookie_secret_file = str(places.hub_dir / "cookie-secret")
@@ -111,7 +113,19 @@ def _hub(c: Any, runtime: Runtime) -> None:
         SETTING: runtime,
         "headers": looks.headers(places),
         "slow_stop_timeout": 5,
+        "log_function": log_with_address(runtime.site),
     }
+    if public_url := runtime.site.hub.public_url:
+        _public(c, public_url)
+
+
+def _public(c: Any, url: str) -> None:
+    """The address that people open, which no request shows for certain."""
+    c.JupyterHub.public_url = url
+    c.OAuthenticator.oauth_callback_url = f"{url}hub/oauth_callback"
+    if url.startswith("https:"):
+        # Servers get it too, whatever the proxy in front tells them.
+        c.JupyterHub.tornado_settings["cookie_options"] = {"secure": True}
 
 
 def _ignore_wishes(spawner: PlannedSpawner, user_options: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ class ApiOnly(Router):
         self._path = path
 
     def find_handler(self, request: Any, **kwargs: Any) -> Any:
+        # No proxy stands before this door, so it is the server's own word (hub/visitors.py).
+        request.headers.pop("X-Forwarded-For", None)
         if request.path == self._path or request.path.startswith(f"{self._path}/"):
             return self._application.find_handler(request, **kwargs)
         return None

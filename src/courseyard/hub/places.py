@@ -84,7 +84,12 @@ class Places:
 
     @property
     def public_url(self) -> str:
-        """The address of the proxy, as people type it on this machine."""
+        """The address that people open."""
+        return self.site.hub.public_url or self.proxy_url
+
+    @property
+    def proxy_url(self) -> str:
+        """The address of the proxy itself."""
         scheme = "https" if self.is_https else "http"
         return f"{scheme}://{self.site.hub.address}:{self.site.hub.port}{self.base_url}"
 

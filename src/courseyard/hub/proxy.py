@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from courseyard.errors import SettingsError
+from courseyard.hub import login
+from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places
 from courseyard.settings import Site
 
-ENTRY = "web"
 API_ENTRY = "hub-api"
 STATIC_FILE = "traefik.yaml"
 HUB_ROUTES = "hub.toml"
@@ -59,6 +60,9 @@ def static_configuration(site: Site) -> dict[str, Any]:
             "lifeCycle": {"graceTimeOut": "2s"},
         },
     }
+    if proxy.trusted_proxies:
+        # From everybody else Traefik throws X-Forwarded-* away and writes them itself.
+        entry["forwardedHeaders"] = {"trustedIPs": list(proxy.trusted_proxies)}
     if proxy.tls.acme_domain:
         entry["http"]["tls"] = {
             "certResolver": _ACME,
@@ -111,25 +115,10 @@ def dynamic_configuration(site: Site) -> dict[str, Any]:
         headers["stsSeconds"] = 31536000
     dynamic: dict[str, Any] = {
         "http": {
-            "routers": {
-                "courseyard-login": {
-                    "rule": f"Method(`POST`) && Path(`{hub}/login`)",
-                    "priority": 1_000_000,
-                    "entryPoints": [ENTRY],
-                    "service": "courseyard-hub",
-                    # Errors first: it turns the limit's bare answer into a page of the hub.
-                    "middlewares": ["courseyard-too-many", "courseyard-login-rate"],
-                }
-            },
+            "routers": login.routers(site, hub),
             "middlewares": {
                 "courseyard-headers": {"headers": headers},
-                "courseyard-login-rate": {
-                    "rateLimit": {
-                        "average": site.proxy.login_rate,
-                        "period": "1m",
-                        "burst": site.proxy.login_rate,
-                    }
-                },
+                **login.limits(site),
                 # A server that has just ended: a page instead of a bare "Bad Gateway".
                 "courseyard-gone": {
                     "errors": {

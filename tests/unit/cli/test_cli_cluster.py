@@ -98,3 +98,26 @@ def test_an_empty_site(tmp_path: Path) -> None:
     assert not courses.get("files")
     for entry in made["secretGenerator"][0]["files"]:
         assert (tmp_path / "site" / entry.rpartition("=")[2]).is_file(), entry
+
+
+def test_check_tells_when_the_proxies_trust_others(site: Path) -> None:
+    """The setting and Traefik's argument stand in two files."""
+
+    def said() -> list[str]:
+        return [p.message for p in problems_of(site) if p.file.name == "kustomization.yaml"]
+
+    site_file, manifest = site / "courseyard.yaml", site / "kustomization.yaml"
+    text, patch = manifest.read_text(), manifest.read_text()
+    for line in re.findall(r"(?m)^# (?:patches:|  .*)$", text)[-6:]:
+        patch = patch.replace(line, line.removeprefix("# "))
+    assert yaml.safe_load(patch)["patches"][0]["target"] == {"kind": "Deployment", "name": "proxy"}
+    assert said() == []
+    manifest.write_text(patch)
+    assert "the proxies trust 192.0.2.10/32" in said()[0]
+    site_file.write_text(re.sub("# (proxy:|  trusted_proxies)", r"\1", site_file.read_text()))
+    assert load_site(site).proxy.trusted_proxies == ("192.0.2.10/32",)
+    assert said() == []
+    manifest.write_text(text)
+    assert "must be --entrypoints.web.forwardedheaders.trustedips=192.0.2.10/32" in said()[0]
+    manifest.write_text(patch.replace("192.0.2.10/32", "0.0.0.0/0"))
+    assert "cannot be read" in said()[0]
