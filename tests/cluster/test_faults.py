@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,6 +248,99 @@ def test_api_server_away(yard: Deployed, omar: Person) -> None:
         os.kill(pid, signal.SIGCONT)
     yard.wait(lambda: _quietly(lambda: omar.start("stats") and omar.works("stats")), 90)
     omar.stop("stats")
+
+
+@contextlib.contextmanager
+def halting(process: int, on: float, off: float) -> Iterator[None]:
+    """A process that works for ``on`` seconds and stands still for ``off``, again and again."""
+    ended = threading.Event()
+
+    def forever() -> None:
+        while not ended.wait(on):
+            os.kill(process, signal.SIGSTOP)
+            time.sleep(off)
+            os.kill(process, signal.SIGCONT)
+
+    thread = threading.Thread(target=forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_etcd_slow(yard: Deployed, omar: Person) -> None:
+    """Starts take longer, pages do not."""
+    local = yard.kube.local
+    if local is None:
+        pytest.skip("etcd can be slowed only in ../shared/cluster")
+    with halting(int((local.state / "pids" / "etcd").read_text()), 0.3, 0.7):
+        omar.act("/hub/go/stats")
+        for _ in range(10):
+            assert omar.get("/hub/home", timeout=5).status_code == 200
+            time.sleep(0.3)
+        yard.wait(lambda: _quietly(lambda: omar.start("stats") and omar.works("stats")), 120)
+        omar.stop("stats")
+        yard.wait(lambda: _quietly(lambda: not yard.servers("omar")), 60)
+
+
+def test_storage_away(yard: Deployed, omar: Person) -> None:
+    """An institution's storage that does not answer holds up whoever asks it: the agent."""
+    local = yard.kube.local
+    if local is None:
+        pytest.skip("a process in a pod can be held up only in ../shared/cluster")
+    agent = next(pid for pid, words in _processes() if words[-2:] == ["agent", "/srv/courseyard"])
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        omar.act("/hub/go/stats")
+        yard.wait(lambda: "not answer" in omar.home(), 90, "the person is told")
+        assert omar.get("/hub/home", timeout=5).status_code == 200
+        assert not yard.servers("omar")
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    yard.wait(lambda: _quietly(lambda: omar.start("stats") and omar.works("stats")), 60)
+    omar.stop("stats")
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Process numbers and command lines of this machine, pods included."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            yield int(folder.name), words[:-1]
+
+
+def test_claim_pending(yard: Deployed, omar: Person) -> None:
+    """A claim that nothing fulfils: told as folders, not as a place."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "unfulfilled", "namespace": yard.users},
+        "spec": {
+            "storageClassName": "nobody-has-this",
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    yard.kube.apply([claim])
+    setting = ("  node_lost_after: 5s\n", "  node_lost_after: 5s\n  storage_claim: unfulfilled\n")
+    yard.change("courseyard.yaml", *setting)
+    try:
+        yard.apply()
+        yard.ready()
+        person = yard.wait(lambda: _quietly(Person, yard, "omar"), 60, "log in again")
+        said = words(person.start("hasty", 60))
+        assert "folders of your server could not be opened" in said, said
+        yard.wait(lambda: not yard.servers("omar"), 40, "nothing is left behind")
+    finally:
+        yard.change("courseyard.yaml", *reversed(setting))
+        yard.apply()
+        yard.ready()
+        yard.kube.delete("pvc", "unfulfilled", yard.users, wait=False)
+    person = yard.wait(lambda: _quietly(Person, yard, "omar"), 60, "log in again")
+    yard.wait(lambda: _quietly(lambda: person.start("stats") and person.works("stats")), 60)
+    person.stop("stats")
 
 
 def test_node_killed_under_running_servers(yard: Deployed, neighbour: Person, omar: Person) -> None:

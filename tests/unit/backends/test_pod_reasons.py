@@ -104,6 +104,11 @@ def test_ended_while_starting() -> None:
         (pod(), [event("FailedMount", "timed out", "Warning")], "folders"),
         (pod(), [event("Pulling")], "software of August 2026"),
         (pod(), [event("Scheduled")], "was not ready"),
+        (
+            pod(conditions=[]),
+            [event("FailedScheduling", "pod has unbound PersistentVolumeClaims", "Warning")],
+            "folders of your server",
+        ),
         (None, [], "was not ready"),
     ],
 )

@@ -86,9 +86,10 @@ def too_late(
     messages = [str(event.get("message", "")) for event in events if _is_warning(event)]
     detail = messages[-1] if messages else "no event says why"
     last = _last_reason(events)
-    if pod is not None and not _is(status, "PodScheduled"):
+    unscheduled = pod is not None and not _is(status, "PodScheduled")
+    if unscheduled and "persistentvolumeclaim" not in detail.lower():
         return no_place(plan, detail)
-    if last in _VOLUME_EVENTS:
+    if unscheduled or last in _VOLUME_EVENTS:
         return StorageError(
             "The folders of your server could not be opened in time. " + _FILES_SAFE,
             _LATER,
