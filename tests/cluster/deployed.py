@@ -106,6 +106,8 @@ class Deployed:
 
     def pods(self, namespace: str = "", **labels: str) -> list[dict[str, Any]]:
         """Pods of people's servers by their labels, or of another namespace."""
+        if not namespace:
+            labels = {"component": "courseyard-server", **labels}
         words = ["get", "pods", "-n", namespace or self.users, "-o", "json"]
         if labels:
             words += ["-l", ",".join(f"{key}={value}" for key, value in labels.items())]
@@ -116,7 +118,7 @@ class Deployed:
         return [
             pod
             for pod in self.pods()
-            if pod["metadata"]["annotations"].get("courseyard/username") == username
+            if pod["metadata"].get("annotations", {}).get("courseyard/username") == username
         ]
 
     def logs(self, container: str = "hub", lines: int = 200) -> str:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from courseyard.cli import clusterfiles, output
-from courseyard.cli.sites import HERE, SiteArgument, as_written
+from courseyard.cli import clusterfiles, output, prepull
+from courseyard.cli.sites import HERE, Known, SiteArgument, as_written
 from courseyard.errors import Problem, SettingsError, Severity, StorageError
 from courseyard.hints import some
 from courseyard.images.build import is_built, lock_file
@@ -66,6 +66,8 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         yield from _of_images(site, catalog)
     snapshot = load_snapshot(site, catalog)
     yield from snapshot.problems
+    if site.backend == "kubernetes":
+        yield from prepull.problems(Known(site, catalog, snapshot))
     yield from _of_owners(people, snapshot)
     yield from _of_storage(site, snapshot)
 

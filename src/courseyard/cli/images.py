@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from courseyard.cli import output
+from courseyard.cli import imagechecks, output, prepull
 from courseyard.cli.sites import HERE, SiteArgument
 from courseyard.errors import ImageError
 from courseyard.images.build import build_image, is_built, lock_file
@@ -73,6 +73,10 @@ def show(
         return
     columns = ("family", "released", "title", "reference", "state")
     output.table(columns, [[str(row[column]) for column in columns] for row in rows])
+
+
+app.command("check")(imagechecks.check)
+app.command("prepull")(prepull.prepull)
 
 
 def _state(release: Release) -> str:

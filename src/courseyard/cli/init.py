@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from courseyard.cli import clusterfiles, output, passwords
+from courseyard.cli import clusterfiles, output, passwords, prepull
+from courseyard.cli.sites import open_site
 from courseyard.errors import SettingsError
 from courseyard.people.static import load_people
 from courseyard.settings import KubernetesSettings
@@ -132,6 +133,8 @@ def _fill(source: Path, folder: Path, *, empty: bool, namespace: str) -> None:
         clusterfiles.add(folder, namespace)
     if empty:
         _name_nobody(folder / "courseyard.yaml")
+    if namespace:
+        prepull.write(open_site(folder))
     (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     # Every account reads it (the hub has one of its own), whatever the umask here.
     for path in (folder, *folder.rglob("*")):

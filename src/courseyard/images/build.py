@@ -29,8 +29,9 @@ STAMP = ".courseyard-image.json"
 OLDEST_PYTHON = (3, 11)
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 _TIMEOUT = 1800  # seconds; a slow line needs minutes for 200 MB
-#: Distribution → module: imported at the end when the lock file has the distribution.
-_CHECKED = {
+#: Distribution → module: imported at the end of a build when the lock file has the distribution,
+#: and by `courseyard images check`.
+CHECKED = {
     "jupyterhub": "jupyterhub.singleuser.extension",
     "jupyter-server": "jupyter_server.serverapp",
     "jupyterlab": "jupyterlab.labapp",
@@ -273,7 +274,7 @@ def _check(image: Path, names: frozenset[str]) -> None:
             f"The lock file lacks {' and '.join(missing)}, which every server needs.",
             "Add them to the .in file and make the lock file again.",
         )
-    modules = [module for name, module in _CHECKED.items() if name in names]
+    modules = [module for name, module in CHECKED.items() if name in names]
     code = f"import importlib; [importlib.import_module(m) for m in {modules!r}]"
     _run([str(image / "bin" / "python"), "-I", "-c", code])
     if (
@@ -284,9 +285,14 @@ def _check(image: Path, names: frozenset[str]) -> None:
 
 
 def _distributions(lock: Path) -> frozenset[str]:
-    """Names in a lock file, as PyPI normalises them."""
+    """Names in a lock file, as the package index normalises them."""
     names = re.findall(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)==", lock.read_text(encoding="utf-8"))
-    return frozenset(re.sub(r"[-_.]+", "-", name).lower() for name in names)
+    return frozenset(map(normal, names))
+
+
+def normal(name: str) -> str:
+    """A distribution's name as the package index writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _hash(path: Path) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +34,7 @@ REFERENCE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 _RELEASE_KEYS = ("path", "reference")
-_FAMILY_KEYS = ("title", "releases")
+_FAMILY_KEYS = ("title", "prepull", "releases")
 _HOW = "write a family such as DEFAULT, [DEFAULT, 2026-09-01], or an image reference"
 
 
@@ -47,6 +47,7 @@ class Release:
     reference: str
     path: Path | None = None  # the directory on this machine
     title: str = ""
+    prepull: bool = True  # whether nodes of a cluster fetch it before the first start
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +196,14 @@ class _Reader:
         if not isinstance(title, str) or not title.isprintable() or not 0 < len(title) <= 100:
             self.wrong((*path, "title"), "must be one line of at most 100 characters")
             title = name
+        prepull = data.get("prepull", True)
+        if not isinstance(prepull, bool):
+            self.wrong((*path, "prepull"), "must be true or false")
         found = []
         for day, value in self.mapping((*path, "releases")).items():
             release = self.release((*path, "releases", day), name, title, day, value)
             if release is not None:
-                found.append(release)
+                found.append(replace(release, prepull=prepull is not False))
         return tuple(sorted(found, key=lambda release: release.released or date.min))
 
     def release(

@@ -25,7 +25,7 @@ from courseyard.plan.nbgrader import nbgrader_of
 from courseyard.registry.course import Course, general_server_name, server_name
 from courseyard.settings import Site
 
-__all__ = ["Known", "plan_server"]
+__all__ = ["Known", "image_wish", "plan_server"]
 
 #: What of the home directory persists everywhere; a site adds `storage.home_links`.
 HOME_LINKS = (".gitconfig", ".ssh/", ".bash_history", ".local/share/jupyter/nbgrader_cache/")
@@ -149,17 +149,21 @@ def _title(ctx: Context) -> str:
     return ctx.environment.name if ctx.environment else ctx.environment_key
 
 
-def _wish(ctx: Context) -> tuple[ImageWish, str]:
-    course = ctx.course
-    if course is None:
-        wanted: Any = ctx.environment.image if ctx.environment else "DEFAULT"
-        return parse_wish(wanted), f"`environments.{ctx.environment_key}.image` of the site"
-    if ctx.teaching and course.image_instructor is not None:
+def image_wish(course: Course, *, teaching: bool) -> tuple[ImageWish, str]:
+    """The software of a course's servers in a role, and the key that says so."""
+    if teaching and course.image_instructor is not None:
         return course.image_instructor, "`image_instructor` of the course"
     override = course.kubespawner_override.image
     if override is not None:
         return override, "`kubespawner_override.image` of the course"
     return course.image, "`image` of the course"
+
+
+def _wish(ctx: Context) -> tuple[ImageWish, str]:
+    if ctx.course is not None:
+        return image_wish(ctx.course, teaching=ctx.teaching)
+    wanted: Any = ctx.environment.image if ctx.environment else "DEFAULT"
+    return parse_wish(wanted), f"`environments.{ctx.environment_key}.image` of the site"
 
 
 def _image(ctx: Context) -> PlanImage:

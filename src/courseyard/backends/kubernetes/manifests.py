@@ -65,7 +65,7 @@ def traits(plan: ServerPlan, cluster: Cluster) -> dict[str, Any]:
         "common_labels": {SITE_LABEL: cluster.site},
         "extra_labels": {**plan.labels, NETWORK_LABEL: plan.network},
         "extra_annotations": annotations_of(plan),
-        "environment": dict(plan.environment) | _more_environment(plan),
+        "environment": environment(plan),
         "volumes": volumes(plan, cluster.settings.storage_claim),
         "volume_mounts": volume_mounts(plan),
         # A server that ends has ended: the hub tells the person why.
@@ -209,10 +209,10 @@ def annotations_of(plan: ServerPlan) -> dict[str, str]:
     }
 
 
-def _more_environment(plan: ServerPlan) -> dict[str, str]:
-    """What the sandbox's launcher gives besides (backends/sandbox/launch.py)."""
+def environment(plan: ServerPlan) -> dict[str, str]:
+    """The plan's variables, and what the sandbox's launcher gives besides (backends/sandbox/launch.py)."""
     who = plan.identity
-    return {
+    return dict(plan.environment) | {
         "PATH": "/opt/image/bin:/usr/local/bin:/usr/bin:/bin",
         "HOME": who.home,
         "USER": who.username,

@@ -26,6 +26,8 @@ from courseyard.units import format_bytes
 
 Object = dict[str, Any]
 CONTAINER = "notebook"
+#: Per cent of a start from which on the container runs.
+RUNS = 60
 _FILES_SAFE = "Your files are safe."
 _STAFF = "Ask the people of the course, or the help desk."
 _LATER = "Try again in some minutes; if it lasts, ask the help desk."
@@ -74,7 +76,7 @@ def step(pod: Object | None, events: Iterable[Object], plan: ServerPlan) -> Prog
         return Progress(45, f"Fetching the software{_released(plan)}")
     if not _running(status):
         return Progress(40, "Opening your folders")
-    return Progress(60, "Your server runs; Jupyter is loading")
+    return Progress(RUNS, "Your server runs; Jupyter is loading")
 
 
 def too_late(
