@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from courseyard.cli import clusterfiles, output, prepull
-from courseyard.cli.sites import HERE, Known, SiteArgument, as_written
-from courseyard.errors import Problem, SettingsError, Severity, StorageError
+from courseyard.cli.sites import HERE, Known, SiteArgument, as_written, open_site
+from courseyard.errors import Problem, SettingsError, Severity, StorageError, UnsupportedError
 from courseyard.hints import some
 from courseyard.images.build import is_built, lock_file
 from courseyard.images.catalog import ImageCatalog, load_catalog
@@ -32,9 +35,26 @@ def check(
         bool, typer.Option("--strict", help="Warnings count as errors for the exit status.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list for programs.")] = False,
+    kubernetes: Annotated[
+        bool,
+        typer.Option(
+            "--kubernetes",
+            help="Check the cluster of kubectl's current context, too; before and after "
+            "`kubectl apply -k`.",
+        ),
+    ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe",
+            help="With --kubernetes: only look. Otherwise short-lived pods try the network, names, "
+            "images and clocks.",
+        ),
+    ] = False,
 ) -> None:
     """Check site, courses, images, people and storage; exit status 1 when something is wrong."""
-    found = list(problems_of(site))
+    in_cluster = _of_cluster(site, probing=not no_probe) if kubernetes else []
+    found = [*problems_of(site), *in_cluster]
     errors = sum(problem.is_error for problem in found)
     warnings = len(found) - errors
     if as_json:
@@ -70,6 +90,35 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         yield from prepull.problems(Known(site, catalog, snapshot))
     yield from _of_owners(people, snapshot)
     yield from _of_storage(site, snapshot)
+
+
+def _of_cluster(folder: Path, *, probing: bool) -> list[Problem]:
+    """What would fail in the cluster; nothing where the site's files cannot be used at all.
+
+    Raises:
+        BackendError: there is no cluster to ask, or nothing to ask it with.
+    """
+    try:
+        known = open_site(folder)
+    except SettingsError:
+        return []  # told by `problems_of`
+    if known.site.backend != "kubernetes":
+        raise UnsupportedError(
+            "This site does not run on a cluster: its `backend` is sandbox.",
+            "Leave --kubernetes out, or make a site by `courseyard init --kubernetes`.",
+        )
+    if find_spec("kubernetes_asyncio") is None:
+        raise UnsupportedError(
+            "This installation cannot ask a cluster: the extra `kubernetes` is missing.",
+            "Install it: pip install 'courseyard[kubernetes]'.",
+        )
+    with output.progress_when_long("Asking the cluster") as tell:
+        from courseyard.backends.kubernetes.check import run  # needs the extra, and seconds
+
+        try:
+            return run.problems(known.site, known.catalog, known.snapshot, tell, probing=probing)
+        except asyncio.CancelledError:  # by SIGTERM; the pods are gone
+            raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 def _of_error(error: SettingsError, file: Path) -> Iterable[Problem]:

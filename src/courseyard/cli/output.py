@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -98,6 +99,36 @@ def progress(title: str) -> Iterator[Tell]:
             bar.update(task, completed=part, description=clean(message))
 
         yield tell
+
+
+@contextmanager
+def progress_when_long(title: str, seconds: float = 2.0) -> Iterator[Tell]:
+    """:func:`progress` for what may be done at once: silent until it has taken ``seconds``."""
+    last = (0.0, title)
+    shown: list[Tell] = []
+    lock = threading.Lock()
+    with ExitStack() as stack:
+
+        def show() -> None:
+            with lock:
+                shown.append(stack.enter_context(progress(title)))
+                shown[0](*last)
+
+        def tell(part: float, message: str) -> None:
+            nonlocal last
+            with lock:
+                last = (part, message)
+                for each in shown:
+                    each(part, message)
+
+        timer = threading.Timer(seconds, show)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield tell
+        finally:
+            timer.cancel()
+            timer.join()  # it may be showing right now
 
 
 def _plain_tell() -> Tell:

@@ -33,12 +33,10 @@ _STAFF = "Ask the people of the course, or the help desk."
 _LATER = "Try again in some minutes; if it lasts, ask the help desk."
 
 #: Waiting reasons of a container that do not pass by themselves (kubelet, images and containers).
-_NO_IMAGE = frozenset(
+NO_IMAGE = frozenset(
     ("ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "ImageInspectError")
 )
-_NOT_CREATED = frozenset(
-    ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-)
+NOT_CREATED = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
 #: Reason of the condition DisruptionTarget when a node is silent (pod-lifecycle, disruptions).
 _LOST_NODE = "DeletionByTaintManager"
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]*\w)")
@@ -59,16 +57,16 @@ def step(pod: Object | None, events: Iterable[Object], plan: ServerPlan) -> Prog
     if pod is None:
         return Progress(10, "Asking the cluster for a place")
     status = pod.get("status") or {}
-    if status.get("phase") == "Failed" or _terminated(status):
+    if status.get("phase") == "Failed" or terminated_of(status):
         raise _failure(exit_of(pod, plan.limits.mem_limit), status)
-    waiting = _waiting(status)
+    waiting = waiting_of(status)
     reason = str(waiting.get("reason", ""))
-    if reason in _NO_IMAGE:
+    if reason in NO_IMAGE:
         raise image_missing(plan, _text(waiting))
-    if reason in _NOT_CREATED:
+    if reason in NOT_CREATED:
         raise _not_created(_text(waiting))
     last = _last_reason(events)
-    if not _is(status, "PodScheduled"):
+    if not holds(status, "PodScheduled"):
         return Progress(20, "Waiting for a place")
     if last in _VOLUME_EVENTS:
         return Progress(35, "Waiting for your folders")
@@ -88,7 +86,7 @@ def too_late(
     messages = [str(event.get("message", "")) for event in events if _is_warning(event)]
     detail = messages[-1] if messages else "no event says why"
     last = _last_reason(events)
-    unscheduled = pod is not None and not _is(status, "PodScheduled")
+    unscheduled = pod is not None and not holds(status, "PodScheduled")
     if unscheduled and "persistentvolumeclaim" not in detail.lower():
         return no_place(plan, detail)
     if unscheduled or last in _VOLUME_EVENTS:
@@ -115,7 +113,7 @@ def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
         status: HTTP status of its answer; 0 when there was none.
         body: what it said.
     """
-    message = _message(body)
+    message = sentence_of(body)
     if status == 403 and "exceeded quota" in message:
         return StartError(
             "All places of this service are taken.",
@@ -147,7 +145,7 @@ def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
     if pod is None:
         return Exit(ExitReason.GONE, 1, "Your server is gone: the cluster no longer has it.")
     metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
-    ended = _terminated(status)
+    ended = terminated_of(status)
     code = int(ended.get("exitCode") or 0) if ended else 1
     disrupted = _disrupted(status)
     if disrupted == _LOST_NODE or status.get("reason") == "NodeLost":
@@ -195,7 +193,7 @@ def no_place(plan: ServerPlan, detail: str) -> StartError:
 
 
 def _failure(exit_: Exit | None, status: Object) -> CourseyardError:
-    detail = str(status.get("message") or _terminated(status))
+    detail = str(status.get("message") or terminated_of(status))
     if exit_ is not None and exit_.reason is ExitReason.OUT_OF_MEMORY:
         return OutOfMemoryError_(exit_.message, "Try again; if it happens at once, ask the help desk.", detail=detail)  # fmt: skip
     if exit_ is not None and exit_.reason is ExitReason.GONE:
@@ -240,7 +238,7 @@ def _container(status: Object) -> Object:
     return next((c for c in found if c.get("name") == CONTAINER), found[0] if found else {})
 
 
-def _waiting(status: Object) -> Object:
+def waiting_of(status: Object) -> Object:
     return (_container(status).get("state") or {}).get("waiting") or {}
 
 
@@ -248,11 +246,11 @@ def _running(status: Object) -> bool:
     return (_container(status).get("state") or {}).get("running") is not None
 
 
-def _terminated(status: Object) -> Object:
+def terminated_of(status: Object) -> Object:
     return (_container(status).get("state") or {}).get("terminated") or {}
 
 
-def _is(status: Object, condition: str) -> bool:
+def holds(status: Object, condition: str) -> bool:
     """Whether a condition of the pod holds."""
     return any(
         c.get("type") == condition and c.get("status") == "True"
@@ -283,7 +281,7 @@ def _text(waiting: Object) -> str:
     return f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
 
 
-def _message(body: str) -> str:
+def sentence_of(body: str) -> str:
     """The sentence in an answer of the API server, which is a Status object in JSON."""
     try:
         return str(json.loads(body).get("message", body))
