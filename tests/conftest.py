@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -70,6 +71,15 @@ def require(part: str) -> None:
 @pytest.fixture(name="require", scope="session")
 def _require() -> Callable[[str], None]:
     return require
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """A command that runs in this process sets the level of all logs; the next test has it back."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
 
 
 PROBE = """
