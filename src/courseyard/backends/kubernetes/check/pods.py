@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from courseyard.backends.kubernetes import plainpods
 from courseyard.backends.kubernetes.manifests import COMPONENT, NETWORK_LABEL
 from courseyard.settings import KubernetesSettings
 
@@ -89,36 +90,27 @@ def manifest(trial: Trial, settings: KubernetesSettings) -> Object:
             "labelSelector": {"matchLabels": {PROBE_LABEL: run}},
         },
     }
-    placed: Object = {
-        "nodeSelector": dict(settings.node_selector),
-        "tolerations": [dict(item) for item in settings.tolerations],
-    }
+    spec = plainpods.spec(settings, _NOBODY, _NOBODY)
+    if trial.namespace != settings.users_namespace:  # not bound to the nodes of servers
+        spec |= {"nodeSelector": {}, "tolerations": []}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": trial.name, "namespace": trial.namespace, "labels": trial.labels},
         "spec": {
+            **spec,
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LIFETIME,
             "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
             "affinity": {
                 "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
             },
-            **(placed if trial.namespace == settings.users_namespace else {}),
             **({} if trial.ready else {"readinessGates": [{"conditionType": "courseyard/never"}]}),
             **_names(trial),
             "imagePullSecrets": [{"name": name} for name in trial.pull_secrets],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _NOBODY,
-                "runAsGroup": _NOBODY,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
             "containers": [_container(trial, source)],
         },
-    }  # fmt: skip
+    }
 
 
 def _names(trial: Trial) -> Object:
@@ -138,11 +130,7 @@ def _container(trial: Trial, source: str) -> Object:
         "image": trial.image,
         "imagePullPolicy": trial.pull_policy,
         "command": [trial.python, "-I", "-c", *words],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": plainpods.rights(),
         "resources": {"requests": {"cpu": "10m", **sizes}, "limits": {"cpu": "1", **sizes}},
     }
 
