@@ -34,6 +34,9 @@ class PodSpawner(KubeSpawner):
         """Nothing of a plan is a template: a ``{`` in a title or a name is a ``{``."""
         return src
 
+    async def load_user_options(self) -> None:
+        """What came along with a start chooses nothing, and a name of a profile breaks nothing."""
+
     def get_env(self) -> dict[str, Any]:
         """The environment with ``$`` doubled, since Kubernetes expands ``$(NAME)`` in values."""
         found: dict[str, Any] = super().get_env()

@@ -1,0 +1,182 @@
+"""What a student tries from a browser and from inside a server of the deployed site; all of it refused.
+
+That the network's policies are what refuses is shown in tests/contract/test_walls_of_pods.py, by
+taking them away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.deployed import Deployed
+from tests.cluster.test_faults import Person, pod_of
+
+STUDENT, TEACHER = "omar", "ada"
+
+
+@pytest.fixture(scope="module")
+def omar(yard: Deployed) -> Iterator[Person]:
+    """A student whose server runs."""
+    person = Person(yard, STUDENT)
+    person.start("stats")
+    assert person.works("stats")
+    yield person
+    person.stop("stats")
+
+
+def call(person: Person, path: str, **options: Any) -> int:
+    """The status of a start asked for at the hub's API, as its own pages ask."""
+    headers = {"X-XSRFToken": person.xsrf, "Referer": f"{person.base}/hub/home"}
+    return person.post(path, json=options, headers=headers).status_code
+
+
+@pytest.mark.parametrize("server", ["algo2026-instructor", "scip", "algo2025", "nowhere"])
+def test_a_course_or_role_of_others(yard: Deployed, omar: Person, server: str) -> None:
+    assert call(omar, f"/hub/api/users/{STUDENT}/servers/{server}") == 403
+    assert omar.act(f"/hub/go/{server.replace('-instructor', '/instructor')}").status_code in (
+        403,
+        404,
+    )
+    assert len(yard.servers(STUDENT)) == 1
+
+
+def test_a_server_in_somebody_elses_name(yard: Deployed, omar: Person) -> None:
+    assert call(omar, f"/hub/api/users/{TEACHER}/servers/stats") in (403, 404)
+    assert omar.get(f"/user/{TEACHER}/stats/api/contents").status_code in (403, 404)
+    assert not yard.servers(TEACHER)
+
+
+def test_wishes_about_the_pod(yard: Deployed, omar: Person) -> None:
+    """What a start brings along has no effect on the pod."""
+    wishes = {
+        "image": "nowhere/else:1",
+        "uid": 0,
+        "profile": "algo2026-instructor",
+        "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
+        "container_security_context": {"privileged": True},
+        "node_selector": {"kubernetes.io/hostname": "node0"},
+    }
+    omar.stop("stats")
+    yard.wait(lambda: not yard.servers(STUDENT), 60)
+    assert call(omar, f"/hub/api/users/{STUDENT}/servers/stats", **wishes) in (201, 202), (
+        yard.logs()
+    )
+    spec = pod_of(yard, STUDENT)["spec"]
+    text = json.dumps(spec)
+    assert "nowhere" not in text
+    assert "hostPath" not in text
+    assert "privileged" not in text.replace('"privileged": false', "")
+    assert spec["securityContext"]["runAsUser"] == 20004
+    assert "nodeSelector" not in spec or "kubernetes.io/hostname" not in spec["nodeSelector"]
+    omar.wait_running("stats", 90)
+    assert omar.works("stats")
+
+
+def inside(yard: Deployed, code: str) -> Any:
+    """What ``value`` became in a Python of the student's pod."""
+    pod = pod_of(yard, STUDENT)["metadata"]["name"]
+    words = (
+        "-c",
+        "notebook",
+        "--",
+        "/opt/image/bin/python",
+        "-c",
+        f"{code}\nimport json; print(json.dumps(value))",
+    )
+    return json.loads(yard.kube.kubectl("exec", "-n", yard.users, pod, *words))
+
+
+def addresses(yard: Deployed) -> dict[str, tuple[str, int]]:
+    """What a server must not reach."""
+    hub = yard.pods(yard.namespace, component="hub")[0]["status"]
+    proxy = yard.pods(yard.namespace, component="proxy")[0]["status"]
+    other = next(pod for pod in yard.pods(yard.namespace) if pod["status"]["podIP"] != hub["podIP"])
+    node = yard.kube.node_address()
+    api = yard.kube.get("svc", "kubernetes") or {}
+    return {
+        "pages of the hub": (hub["podIP"], 8081),
+        "routes of the proxies": (hub["podIP"], 8082),
+        "the proxy's page": (proxy["podIP"], 8000),
+        "the proxy's ping": (proxy["podIP"], 8090),
+        "another pod of the hub's": (other["status"]["podIP"], 8000),
+        "the API server": (api["spec"]["clusterIP"], 443),
+        "the API server's own port": (node, 6443),
+        "a kubelet": (node, 10250),
+        "the node port": (node, yard.node_port),
+        "metadata of a cloud": ("169.254.169.254", 80),
+        "the name server": ("198.18.0.10", 53),
+        "the world": ("192.0.2.1", 443),
+    }
+
+
+def test_the_network_from_inside(yard: Deployed, omar: Person) -> None:
+    targets = addresses(yard)
+    code = f"""
+import socket
+value = []
+for name, target in {targets!r}.items():
+    try:
+        socket.create_connection(target, 1).close()
+        value.append(name)
+    except OSError:
+        pass
+"""
+    assert inside(yard, code) == []
+
+
+def test_the_hubs_api_from_inside(yard: Deployed, omar: Person) -> None:
+    """The server's own token opens what the server needs, and nothing of others or of the hub."""
+    code = f"""
+import os, urllib.request, urllib.error
+base = os.environ["JUPYTERHUB_API_URL"]
+token = os.environ["JUPYTERHUB_API_TOKEN"]
+def status(path, method="GET", root=base):
+    request = urllib.request.Request(root + path, method=method, headers={{"Authorization": "token " + token}})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+pages = base.removesuffix("/api")
+value = {{
+    "own": status("/users/{STUDENT}"),
+    "teacher": status("/users/{TEACHER}"),
+    "all": status("/users"),
+    "proxy": status("/proxy"),
+    "stop hub": status("/shutdown", "POST"),
+    "start as teacher": status("/users/{STUDENT}/servers/algo2026-instructor", "POST"),
+    "a token": status("/users/{TEACHER}/tokens", "POST"),
+    "pages": status("/home", root=pages),
+    "log-in": status("/login", "POST", root=pages),
+}}
+"""
+    found = inside(yard, code)
+    assert found.pop("own") == 200
+    assert set(found.values()) <= {403, 404}, found
+
+
+def test_nothing_of_the_clusters_is_inside(yard: Deployed, omar: Person) -> None:
+    code = """
+import glob, os
+value = {
+    "token": os.path.exists("/var/run/secrets/kubernetes.io"),
+    "state": [f for d in ("/var/lib/courseyard", "/srv/courseyard", "/state") for f in glob.glob(d)],
+    "storage of all": glob.glob("/srv/storage"),
+    "uid": os.getuid(),
+    "capabilities": [l.split()[1].strip("0") for l in open("/proc/self/status") if l.startswith("Cap")],
+    "others": glob.glob("/m/jupyter/u/*/*"),
+}
+"""
+    found = inside(yard, code)
+    assert found == {
+        "token": False,
+        "state": [],
+        "storage of all": [],
+        "uid": 20004,
+        "capabilities": [""] * 5,
+        "others": ["/m/jupyter/u/04/omar"],
+    }
