@@ -50,13 +50,15 @@ async def run(kube: rig.Kube, place: Place, crowd: sites.Crowd, load: Load) -> N
     begin = time.monotonic()
     cookies = await log_in_all(place, {name: name for name in crowd.people})
     say("log-in", f"{len(cookies)} people in {time.monotonic() - begin:.0f} s")
-    users = f"{'loadyard' if place.name == 'Courseyard' else 'loadseed'}-users"
     idle = await measure.hub(place)
     say("hub, nobody started", f"{idle.memory / 2**20:.0f} MiB")
 
     before, asked = await measure.hub(place), measure.api_requests(kube)
     begin = time.monotonic()
-    async with measure.pod_times(kube, users) as pods, looking(place, cookies, LOOKS / 3) as pages:
+    async with (
+        measure.pod_times(kube, f"{place.namespace}-users") as pods,
+        looking(place, cookies, LOOKS / 3) as pages,
+    ):
         starts, failed = await start_all(place, crowd.people[: load.servers], load.at_once)
     took = time.monotonic() - begin
     after, sent = await measure.hub(place), measure.api_requests(kube) - asked
@@ -77,10 +79,11 @@ async def run(kube: rig.Kube, place: Place, crowd: sites.Crowd, load: Load) -> N
     say(f"course page, {LOOKS:.0f}/s", spread(pages))
     loop(before, await measure.hub(place))
 
-    space = users.removesuffix("-users")
     python = "/opt/courseyard/venv/bin/python"
     ended = "import os; os.kill(1, 15)"
-    kube.kubectl("exec", "-n", space, "deploy/hub", "-c", "hub", "--", python, "-c", ended)
+    kube.kubectl(
+        "exec", "-n", place.namespace, "deploy/hub", "-c", "hub", "--", python, "-c", ended
+    )
     back = await measure.until_page(place, cookies[crowd.people[0]])
     say("hub restart, to the page", f"{back:.1f} s")
 

@@ -116,6 +116,7 @@ def courseyard(kube: Kube, crowd: Crowd, pods: dict[str, Any]) -> Iterator[Place
         yard.agent("storage", "apply", "/srv/courseyard")
         yield Place(
             "Courseyard",
+            yard.namespace,
             yard.base,
             "/hub/home",
             token,
@@ -176,6 +177,7 @@ def seed(kube: Kube, crowd: Crowd, pods: dict[str, Any]) -> Iterator[Place]:
         kube.kubectl("rollout", "status", "deployment/hub", "-n", spaces[0], "--timeout=180s")
         yield Place(
             "KubeSpawner, the seed's way",
+            spaces[0],
             f"http://{kube.node_address()}:30092",
             "/hub/spawn",
             token,

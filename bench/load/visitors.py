@@ -22,6 +22,7 @@ class Place:
     """A running hub: where its pages are, and what a start looks like there."""
 
     name: str
+    namespace: str  # of the hub; servers have `<namespace>-users`
     base: str
     page: str
     token: str  # of a service that may start servers

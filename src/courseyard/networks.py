@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -46,13 +46,12 @@ def _plain(written: str) -> str:
 Network = Annotated[str, AfterValidator(parse_network)]
 
 
-def real_address(forwarded: str, trusted: Iterable[str]) -> str | None:
+def real_address(forwarded: str, trusted: Sequence[IPv4Network | IPv6Network]) -> str | None:
     """Whom the trusted proxies name in ``X-Forwarded-For``; None when it holds no address.
 
     Each proxy writes on the right whom it saw. So the last address that is no trusted proxy's is
     true, and what stands further left is only a claim. When all are trusted it is the first.
     """
-    networks = [ip_network(network) for network in trusted]
     found = None
     for written in reversed(forwarded.split(",")):
         try:
@@ -60,6 +59,6 @@ def real_address(forwarded: str, trusted: Iterable[str]) -> str | None:
         except ValueError:
             break
         found = str(address)
-        if not any(address in network for network in networks):
+        if not any(address in network for network in trusted):
             break
     return found

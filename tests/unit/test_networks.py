@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from courseyard.networks import parse_network, real_address
@@ -56,4 +58,4 @@ def test_what_cannot_be_trusted(written: str, said: str) -> None:
     ],
 )
 def test_whom_the_proxies_name(forwarded: str, address: str | None) -> None:
-    assert real_address(forwarded, TRUSTED) == address
+    assert real_address(forwarded, [ip_network(network) for network in TRUSTED]) == address

@@ -17,7 +17,7 @@ from courseyard.cli import output
 from courseyard.cli.sites import HERE, Known, SiteArgument, open_site
 from courseyard.errors import PlanError, Problem, SettingsError, Severity
 from courseyard.images.catalog import Release, parse_wish
-from courseyard.plan.build import image_wish
+from courseyard.plan.build import image_wishes
 from courseyard.registry.lifecycle import state
 
 #: Beside the overlays, since it is the site's own: its kustomization.yaml names it.
@@ -68,7 +68,7 @@ def wanted(known: Known, now: datetime | None = None) -> list[Release]:
     wishes = [parse_wish(environment.image) for environment in site.environments.values()]
     for course in known.courses.values():
         if state(course, now, site.tz) not in CLOSED:
-            wishes += [image_wish(course, teaching=teaching)[0] for teaching in (False, True)]
+            wishes += image_wishes(course)
     used = [releases[-1] for releases in catalog.families.values()]
     for wish in wishes:
         try:

@@ -18,7 +18,7 @@ from courseyard.images.build import CHECKED, normal
 from courseyard.images.catalog import Release
 from courseyard.images.model import ImageWish
 from courseyard.people.person import Person
-from courseyard.plan.build import Known, image_wish, plan_server
+from courseyard.plan.build import Known, image_wishes, plan_server
 from courseyard.plan.model import Mount, ServerPlan
 from courseyard.plan.mounts import COURSE, COURSEDATA, EXCHANGE, NOTEBOOKS, PEOPLE
 from courseyard.registry.course import Course
@@ -99,9 +99,9 @@ def courses_of(site: Site, known: Known, release: Release, now: datetime) -> Ite
     for _, course in sorted(known.courses.items()):
         if state(course, now, site.tz) in CLOSED:
             continue
-        for teaching in (False, True):
+        for wish in image_wishes(course):
             try:
-                given = known.catalog.resolve(image_wish(course, teaching=teaching)[0])
+                given = known.catalog.resolve(wish)
             except PlanError:
                 continue  # the course's own mistake, which `courseyard check` tells
             if (given.reference, given.path) == (release.reference, release.path):

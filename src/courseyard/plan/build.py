@@ -159,6 +159,11 @@ def image_wish(course: Course, *, teaching: bool) -> tuple[ImageWish, str]:
     return course.image, "`image` of the course"
 
 
+def image_wishes(course: Course) -> tuple[ImageWish, ImageWish]:
+    """The software of a course's students and of its instructors."""
+    return image_wish(course, teaching=False)[0], image_wish(course, teaching=True)[0]
+
+
 def _wish(ctx: Context) -> tuple[ImageWish, str]:
     if ctx.course is not None:
         return image_wish(ctx.course, teaching=ctx.teaching)

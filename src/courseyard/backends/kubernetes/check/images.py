@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from courseyard.access import CLOSED
 from courseyard.backends.kubernetes.manifests import full_reference
 from courseyard.errors import PlanError, Problem, SettingsError, Severity
 from courseyard.images.catalog import ImageCatalog, Release, parse_wish
 from courseyard.images.model import ImageWish
-from courseyard.registry.course import Course
+from courseyard.plan.build import image_wishes
 from courseyard.registry.crosscheck import problem_at
-from courseyard.registry.lifecycle import State, state
+from courseyard.registry.lifecycle import state
 from courseyard.registry.load import Snapshot
 from courseyard.settings import Site
 from courseyard.yamlfile import read_yaml
@@ -80,14 +81,8 @@ def _wishes(
         except ValueError:
             continue  # `courseyard check` tells it
     for slug, course in snapshot.courses.items():
-        if state(course, now, site.tz) in (State.ARCHIVED, State.DELETABLE):
+        if state(course, now, site.tz) in CLOSED:
             continue
         policy = course.kubespawner_override.image_pull_policy or ""
-        for wish in _of_course(course):
+        for wish in image_wishes(course):
             yield wish, f"the course {slug}", course.file, policy
-
-
-def _of_course(course: Course) -> Iterator[ImageWish]:
-    yield course.kubespawner_override.image or course.image
-    if course.image_instructor is not None:
-        yield course.image_instructor
