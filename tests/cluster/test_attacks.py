@@ -14,8 +14,22 @@ import pytest
 
 from tests.cluster.deployed import Deployed
 from tests.cluster.test_faults import Person, pod_of
+from tests.nbgrader.test_autograde_in_servers import LEAVE, LOOK, seen
 
-STUDENT, TEACHER = "omar", "ada"
+STUDENT, TEACHER, COURSE = "omar", "ada", "algo2026"
+#: As collected: for each student the released notebook, every solution the code that is given.
+SUBMIT = """
+import json, pathlib, sys
+for student, code in json.loads(sys.argv[1]).items():
+    folder = pathlib.Path("/course/submitted", student, "week1")
+    folder.mkdir(parents=True, exist_ok=True)
+    book = json.loads(pathlib.Path("/course/release/week1/sorting.ipynb").read_text())
+    for cell in book["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("solution") and cell["cell_type"] == "code":
+            cell["source"] = code
+    (folder / "sorting.ipynb").write_text(json.dumps(book))
+    (folder / "numbers.csv").write_text("42")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +194,46 @@ value = {
         "capabilities": [""] * 5,
         "others": ["/m/jupyter/u/04/omar"],
     }
+
+
+def test_autograding_meets_nothing_of_anybodys(yard: Deployed) -> None:
+    """Trap 10: what runs students' code is a container of its own beside the instructor's server."""
+    teacher = Person(yard, TEACHER)
+    server = f"{COURSE}-instructor"
+    teacher.start(f"{COURSE}/instructor")
+    try:
+        pod = pod_of(yard, TEACHER)["metadata"]["name"]
+
+        def run(*words: str, ok: bool = True) -> str:
+            inside = (
+                "exec",
+                "-n",
+                yard.users,
+                pod,
+                "-c",
+                "notebook",
+                "--",
+                "env",
+                "-C",
+                "/notebooks",
+            )
+            config = "JUPYTER_CONFIG_PATH=/home/ada/.courseyard/jupyter"
+            return str(yard.kube.kubectl(*inside, config, *words, check=ok))
+
+        run("sh", "-c", "mkdir -p /course/pymod; echo NAME = 5 > /course/pymod/helper.py")
+        run("nbgrader", "generate_assignment", "week1", "--force")
+        run("python3", "-c", SUBMIT, json.dumps({"maija": LOOK + LEAVE, "omar": LOOK}))
+        run("nbgrader", "autograde", "week1", "--student", "maija", "--force")
+        run("nbgrader", "autograde", "week1", "--student", "omar", "--force")
+        for student in ("maija", "omar"):
+            found = seen(run, student)
+            for name in ("notebooks", "places", "secrets", "written", "left"):
+                assert found[name] == [], name
+            assert found["gradebook"] == "FileNotFoundError"
+            assert found["first"] == found["memory"] == "PermissionError"
+            assert found["processes"] == [1, found["own"]]
+            assert "error" in found["runner"], "it answers strangers with an error alone"
+            assert (found["data"], found["helper"]) == ("42", 5)
+        assert teacher.works(server)
+    finally:
+        teacher.stop(server)

@@ -6,6 +6,7 @@ different UIDs can show is left out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from courseyard.backends.sandbox import grading
 from courseyard.images.build import build_image
 from courseyard.plan.model import StorageKind, StorageNeed
-from courseyard.plan.nbgrader import COLLECT
+from courseyard.plan.nbgrader import fixed
 from courseyard.singleuser import configuration
 from courseyard.storage.apply import ensure
 
@@ -57,6 +59,7 @@ class Actor:
             "PATH": f"{self.image}/bin:/usr/bin:/bin",
             "JUPYTER_CONFIG_PATH": str(home / ".courseyard" / "jupyter"),
             "LANG": "C.UTF-8",
+            "COURSEYARD_GRADING": f"unix:{self.folder / 'grading' / 'socket'}",
         }
         done = subprocess.run(
             [*self.as_myself(), *command],
@@ -84,6 +87,27 @@ class Actor:
         script = 'mount --bind "$0" /etc/passwd && exec "$@"'
         drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", f"--groups={USERS}"]
         return ["unshare", "--mount", "sh", "-c", script, str(passwd), *drop, "--no-new-privs"]
+
+    @contextlib.contextmanager
+    def sandbox(self) -> Iterator[None]:
+        """The runner for grading in namespaces of its own, as an agent starts it beside a server."""
+        uid = self.uid if AS_ROOT else None
+        with grading.listen(self.folder / "grading", uid) as listening:
+            number = listening.fileno()
+            process = subprocess.Popen(
+                [*self.as_myself(), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",
+                 "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+                 "--ro-bind", str(self.image), str(self.image),
+                 "--ro-bind", str(PROGRAM), "/mnt",
+                 str(self.image / "bin" / "python"), "-I", "/mnt/grading/runner.py"],
+                env={"PATH": "/usr/bin:/bin", "COURSEYARD_SOCKET_FD": str(number)},
+                pass_fds=[number],
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     def nbgrader(self, *words: str, ok: bool = True) -> str:
         return self.run("nbgrader", *words, ok=ok)
@@ -155,7 +179,10 @@ def place(image: Path) -> Iterator[Place]:
         group = GROUP if teaches else USERS
         umask = 0o007 if teaches else 0o022
         people[name] = Actor(name, number, group, umask, folder, image)
-    yield Place(course, exchange, people)
+    with contextlib.ExitStack() as sandboxes:
+        for name in INSTRUCTORS:
+            sandboxes.enter_context(people[name].sandbox())
+        yield Place(course, exchange, people)
     shutil.rmtree(top)
 
 
@@ -187,12 +214,7 @@ def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> 
         "nbgrader": {
             "config": config,
             "extra_lines": "",
-            "fixed": {
-                "ExchangeFactory": {"collect": COLLECT},
-                "ExchangeCollect": {"people": str(course.parent / "people")},
-            }
-            if teaches
-            else {},
+            "fixed": fixed(str(course.parent / "people"), str(course / "pymod")) if teaches else {},
             "append_file": str(course / "etc.jupyter.nbgrader_config.py.append") if teaches else "",
             "formgrader": teaches,
             "create_assignment": teaches,

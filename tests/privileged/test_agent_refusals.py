@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from courseyard.errors import AgentRefusedError, CourseyardError
-from courseyard.plan.model import StorageKind
+from courseyard.plan.model import Grading, StorageKind
 
 ORDINARY = 65533
 
@@ -39,6 +39,16 @@ def taking(plan: Any, **values: Any) -> Any:
         update={"kind": StorageKind.COURSE_MEMBER, "slug": "algo"} | values
     )
     return plan.model_copy(update={"storage": (*plan.storage, need)})
+
+
+def grading(plan: Any, source: str = "shareddata", writable: bool = False, **who: Any) -> Any:
+    """With a sandbox for students' code that has more than it should."""
+    mount = plan.mounts[0].model_copy(
+        update={"source": source, "target": "/extra", "writable": writable}
+    )
+    identity = plan.identity.model_copy(update=who)
+    part = Grading(identity=identity, mounts=(mount,), environment={})
+    return plan.model_copy(update={"grading": part})
 
 
 FORGED: dict[str, Callable[[Any], Any]] = {
@@ -83,6 +93,11 @@ FORGED: dict[str, Callable[[Any], Any]] = {
     "a folder for nobody's name": lambda p: p.model_copy(
         update={"storage": (p.storage[1].model_copy(update={"username": "../../etc"}),)}
     ),
+    "grading as root": lambda p: grading(p, uid=0),
+    "grading as another person": lambda p: grading(p, uid=20102),
+    "grading with a system group": lambda p: grading(p, gid=4),
+    "grading beside others' files": lambda p: grading(p, "u/02/bob"),
+    "grading beside what it may change": lambda p: grading(p, writable=True),
     "a variable that is none": lambda p: p.model_copy(update={"environment": {"A=B": "x"}}),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from courseyard.errors import AgentRefusedError
 from courseyard.images.catalog import ImageCatalog, Release
-from courseyard.plan.model import ServerPlan, StorageKind, StorageNeed
+from courseyard.plan.model import Identity, Mount, ServerPlan, StorageKind, StorageNeed
 from courseyard.settings import LOWEST_ID, Site
 
 HUB_ADDRESS = "COURSEYARD_HUB_ADDRESS"
@@ -55,20 +55,21 @@ def check_plan(site: Site, catalog: ImageCatalog, plan: ServerPlan) -> None:
     Raises:
         AgentRefusedError: ``detail`` says which part.
     """
-    _check_identity(site, plan)
-    _check_mounts(plan)
+    _check_identity(site, plan.identity)
+    _check_mounts(plan.identity, plan.mounts)
+    _check_grading(site, plan)
     _check_limits(plan)
     _check_image(catalog, plan)
     check_needs(site, plan.storage)
     if plan.network != "none" and site.servers.network == "none":
         raise refuse("a network, which the site file does not give")
-    for name, value in plan.environment.items():
+    grading = plan.grading.environment if plan.grading else {}
+    for name, value in (*plan.environment.items(), *grading.items()):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
             raise refuse(f"the environment variable {name!r}")
 
 
-def _check_identity(site: Site, plan: ServerPlan) -> None:
-    who = plan.identity
+def _check_identity(site: Site, who: Identity) -> None:
     check_username(site, who.username)
     _check_id("UID", who.uid, site.people.max_uid)
     for gid in (who.gid, *(group.gid for group in who.supplementary)):
@@ -82,10 +83,21 @@ def _check_identity(site: Site, plan: ServerPlan) -> None:
         raise refuse(f"the umask {who.umask:o}")
 
 
-def _check_mounts(plan: ServerPlan) -> None:
-    who = plan.identity
+def _check_grading(site: Site, plan: ServerPlan) -> None:
+    """Students' code runs there: under the same UID, and it may write nothing."""
+    if plan.grading is None:
+        return
+    _check_identity(site, plan.grading.identity)
+    if plan.grading.identity.uid != plan.identity.uid:
+        raise refuse(f"grading under another UID, {plan.grading.identity.uid}")
+    _check_mounts(plan.identity, plan.grading.mounts)
+    if any(mount.writable for mount in plan.grading.mounts):
+        raise refuse("a folder that students' code may change when it is graded")
+
+
+def _check_mounts(who: Identity, mounts: tuple[Mount, ...]) -> None:
     own = f"u/{who.uid % 100:02d}/{who.username}"
-    for mount in plan.mounts:
+    for mount in mounts:
         parts = mount.source.split("/")
         if not _SOURCES.fullmatch(mount.source) or any(p in ("", ".", "..") for p in parts):
             raise refuse(f"the mount source {mount.source!r}")

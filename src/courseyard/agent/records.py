@@ -67,11 +67,18 @@ class Record(BaseModel):
     init: Known | None = None
     server: Known | None = None
     helpers: tuple[Known, ...] = ()
+    grading_folders: tuple[str, ...] = ()  # the cgroup of its sandbox for grading
     ended: Ended | None = None
 
     @property
     def cgroup(self) -> Cgroup:
         return Cgroup(self.cgroup_version, self.cgroup_folders)
+
+    @property
+    def cgroups(self) -> tuple[Cgroup, ...]:
+        """Its own and that of its sandbox for grading, as far as there are any."""
+        both = (self.cgroup, Cgroup(self.cgroup_version, self.grading_folders))
+        return tuple(cgroup for cgroup in both if cgroup.folders)
 
     def with_processes(self, running: Running) -> Record:
         return self.model_copy(
@@ -131,5 +138,5 @@ class Records:
         """
         for record in list(self.read_all()):
             old = record.ended and record.ended.at < time.time() - older_than
-            if old and record.cgroup.clear(1):
+            if old and all(cgroup.clear(1) for cgroup in record.cgroups):
                 self.remove(record.handle)

@@ -15,15 +15,16 @@ import secrets as random
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from courseyard.agent import logs, notices
 from courseyard.agent.records import Ended, Record, Records
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
-from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.backends.sandbox import grading, launch, limits, network, processes
+from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError
-from courseyard.plan.model import ServerPlan
+from courseyard.plan.model import Mount, ServerPlan
 from courseyard.storage import apply, walk
 from courseyard.units import format_bytes
 
@@ -93,12 +94,7 @@ class Supervisor:
             undo.callback(self._records.remove, record.handle)
             self._records.write(record)
             if self.hierarchy.version:
-                cgroup = await asyncio.to_thread(self.hierarchy.make, record.handle, plan.limits)
-                undo.push_async_callback(asyncio.to_thread, self._clear, cgroup)
-                record = record.model_copy(
-                    update={"cgroup_version": cgroup.version, "cgroup_folders": cgroup.folders}
-                )
-                self._records.write(record)
+                record = await self._make_cgroups(record, plan, undo)
             output = server.pump.make(plan.identity.uid if os.geteuid() == 0 else None)
             server.pump.open()
             undo.callback(server.pump.close)
@@ -108,15 +104,19 @@ class Supervisor:
                     plan=plan,
                     environment={**plan.environment, **secrets},
                     folder=folder,
-                    sources=self._open_sources(plan, opened),
+                    sources=self._open_sources(plan.mounts, opened),
                     listening=listening,
                     output=output,
                     cgroup=record.cgroup,
                     relay=hub is not None,
                 )
+                beside: tuple[Process, ...] = ()
+                if plan.grading is not None:
+                    wanted, beside = await self._start_grading(wanted, record, undo)
                 running = await self._launch(launch.Launch(wanted), server)
                 undo.push_async_callback(asyncio.to_thread, _kill, running)
                 port = int(listening.getsockname()[1])
+            running = replace(running, helpers=(*running.helpers, *beside))
             server.record = record.with_processes(running).model_copy(update={"port": port})
             self._records.write(server.record)
             if hub is not None and running.relay is not None:
@@ -146,10 +146,58 @@ class Supervisor:
             hub_port=port,
         )
 
-    def _open_sources(self, plan: ServerPlan, opened: contextlib.ExitStack) -> dict[str, int]:
+    async def _make_cgroups(
+        self, record: Record, plan: ServerPlan, undo: contextlib.AsyncExitStack
+    ) -> Record:
+        """One for the server and one for its sandbox for grading: the record with both."""
+        fields = {"cgroup_folders": record.handle}
+        if plan.grading is not None:
+            fields["grading_folders"] = f"{record.handle}.grading"
+        for field_, key in fields.items():
+            cgroup = await asyncio.to_thread(self.hierarchy.make, key, plan.limits)
+            undo.push_async_callback(asyncio.to_thread, self._clear, cgroup)
+            changes = {"cgroup_version": cgroup.version, field_: cgroup.folders}
+            record = record.model_copy(update=changes)
+            self._records.write(record)
+        return record
+
+    async def _start_grading(
+        self, server: launch.Wanted, record: Record, undo: contextlib.AsyncExitStack
+    ) -> tuple[launch.Wanted, tuple[Process, ...]]:
+        """Start the second sandbox of an instructor's server.
+
+        Returns:
+            What the server's launch needs now, and the processes that end with it.
+        """
+        plan = grading.plan_of(server.plan)
+        folder = server.folder / "grading"
+        folder.mkdir(mode=0o700)
+        uid = plan.identity.uid if os.geteuid() == 0 else None
+        with grading.listen(folder / "socket", uid) as listening, contextlib.ExitStack() as opened:
+            wanted = launch.Wanted(
+                plan=plan,
+                environment=plan.environment,
+                folder=folder,
+                sources=self._open_sources(plan.mounts, opened),
+                listening=listening,
+                output=server.output,
+                cgroup=limits.Cgroup(record.cgroup_version, record.grading_folders),
+                relay=False,
+                command=(grading.RUNNER,),
+                first=True,
+            )
+            running = await self._run(launch.Launch(wanted))
+        undo.push_async_callback(asyncio.to_thread, _kill, running)
+        more = {**server.environment, **grading.VARIABLES}
+        changed = replace(server, environment=more, grading=str(folder / "socket"))
+        return changed, (running.init, running.outer)
+
+    def _open_sources(
+        self, mounts: tuple[Mount, ...], opened: contextlib.ExitStack
+    ) -> dict[str, int]:
         sources: dict[str, int] = {}
         with walk.opened_root(self._storage) as root:
-            for mount in plan.mounts:
+            for mount in mounts:
                 if mount.source not in sources:
                     try:
                         number = walk.open_folder(root, mount.source)
@@ -159,7 +207,7 @@ class Supervisor:
                     sources[mount.source] = number
         return sources
 
-    async def _launch(self, started: launch.Launch, server: Server) -> launch.Running:
+    async def _run(self, started: launch.Launch) -> launch.Running:
         """Run the launch in a thread; a cancelled one is stopped and waited for."""
         work = asyncio.ensure_future(asyncio.to_thread(started.run))
         try:
@@ -170,6 +218,11 @@ class Supervisor:
                 running = await work
                 _kill(running)
             raise
+
+    async def _launch(self, started: launch.Launch, server: Server) -> launch.Running:
+        """As :meth:`_run`; a failure carries the last lines of the log."""
+        try:
+            return await self._run(started)
         except StartError as error:
             server.pump.close()
             said = logs.tail(self._records.of(server.record.handle), 5)
@@ -230,7 +283,8 @@ class Supervisor:
             if known is not None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(known.pid, 0)
-        self._clear(record.cgroup)
+        for cgroup in record.cgroups:
+            self._clear(cgroup)
 
     def _clear(self, cgroup: limits.Cgroup) -> None:
         """Remove a cgroup now, or note it for :meth:`tend`."""
@@ -279,8 +333,7 @@ class Supervisor:
         await asyncio.to_thread(self._records.forget_ended, _KEEP)
         for record in await asyncio.to_thread(lambda: list(self._records.read_all())):
             if record.ended is not None:
-                if record.cgroup.is_there():
-                    self._busy.add(record.cgroup)
+                self._busy |= {cgroup for cgroup in record.cgroups if cgroup.is_there()}
                 continue
             if record.outer is None or record.init is None:
                 await asyncio.to_thread(self._undo_start, record)
@@ -297,8 +350,13 @@ class Supervisor:
 
     def _undo_start(self, record: Record) -> None:
         if record.boot == processes.boot_id():
-            launch.kill_unfinished(self._records.of(record.handle))
-        self._clear(record.cgroup)
+            for folder in (
+                self._records.of(record.handle),
+                self._records.of(record.handle) / "grading",
+            ):
+                launch.kill_unfinished(folder)
+        for cgroup in record.cgroups:
+            self._clear(cgroup)
         self._records.remove(record.handle)
 
     async def _adopt(self, record: Record) -> None:

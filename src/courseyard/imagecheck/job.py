@@ -19,7 +19,7 @@ from courseyard.images.catalog import Release
 from courseyard.images.model import ImageWish
 from courseyard.people.person import Person
 from courseyard.plan.build import Known, image_wishes, plan_server
-from courseyard.plan.model import Mount, ServerPlan
+from courseyard.plan.model import Mount, Nbgrader, ServerPlan
 from courseyard.plan.mounts import COURSE, COURSEDATA, EXCHANGE, NOTEBOOKS, PEOPLE
 from courseyard.registry.course import Course
 from courseyard.registry.lifecycle import state
@@ -87,11 +87,26 @@ def make_job(site: Site, known: Known, release: Release, now: datetime) -> Job:
             Mount(target=place, source=name, writable=True, reason="for the tests")
             for name, place in SCRATCH.items()
         )
-        changes = {"image": image, "mounts": mounts, "storage": (), "network": "none"}
+        changes = {
+            "image": image,
+            "mounts": mounts,
+            "storage": (),
+            "network": "none",
+            "nbgrader": _graded_here(made.nbgrader),
+            "grading": None,
+        }
         return made.model_copy(update=changes)
 
     courses = courses_of(site, known, release, now)
     return Job(release, plan(COURSE_ID), plan(f"{COURSE_ID}-instructor"), tuple(courses))
+
+
+def _graded_here(nbgrader: Nbgrader | None) -> Nbgrader | None:
+    """The tests' own assignment is graded without a second sandbox: no student wrote it."""
+    if nbgrader is None:
+        return None
+    fixed = {name: traits for name, traits in nbgrader.fixed.items() if name != "Autograde"}
+    return nbgrader.model_copy(update={"fixed": fixed})
 
 
 def courses_of(site: Site, known: Known, release: Release, now: datetime) -> Iterator[Course]:

@@ -17,6 +17,7 @@ from courseyard.images.model import ImageWish
 from courseyard.people.person import Person
 from courseyard.plan.context import Context, Known
 from courseyard.plan.environment import environment_of
+from courseyard.plan.grading import grading_of
 from courseyard.plan.identity import identity_of
 from courseyard.plan.limits import culling_of, kubernetes_of, limits_of, override_of, pick
 from courseyard.plan.model import HomeLink, PlanImage, ServerPlan
@@ -125,6 +126,7 @@ def _plan(ctx: Context, decision: Decision) -> ServerPlan:
         environment=environment,
         home_links=_home_links(ctx.site.storage.home_links),
         nbgrader=nbgrader,
+        grading=grading_of(ctx, storage, environment),
         limits=limits,
         culling=culling,
         network=servers.network,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from courseyard.access import Role, Standing, standing
@@ -53,6 +53,10 @@ class Context:
             found = standing(self.site, self.person, course, self.now)
             self._standings[course.slug] = found
         return found
+
+    def as_role(self, role: Role) -> Context:
+        """The same person and course in another role, which teaches nothing; reasons are its own."""
+        return replace(self, role=role, taught=(), reasons={})
 
     @property
     def teaching(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from courseyard.plan.context import Context
 from courseyard.plan.model import Culling, Identity, Limits
 from courseyard.plan.mounts import COURSE, COURSEDATA, Storage
-from courseyard.plan.nbgrader import REHEARSAL
+from courseyard.plan.nbgrader import REHEARSAL, REHEARSAL_VARIABLE
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -72,5 +72,5 @@ def _ours(
     if storage.has(COURSEDATA):
         values["COURSEDATA"] = f"{COURSEDATA}/"
     if ctx.teaching:
-        values["NBGRADER_REHEARSAL_EXCHANGE"] = REHEARSAL
+        values[REHEARSAL_VARIABLE] = REHEARSAL
     return values

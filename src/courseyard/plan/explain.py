@@ -36,6 +36,7 @@ def sections(plan: ServerPlan) -> list[Section]:
         ("environment", _environment(plan)),
         ("home links", [(link.path, "/notebooks/.home/", "") for link in plan.home_links]),
         ("nbgrader", _nbgrader(plan)),
+        ("grading", _grading(plan)),
         ("cluster", _cluster(plan)),
     ]
 
@@ -126,6 +127,17 @@ def _nbgrader(plan: ServerPlan) -> list[Row]:
     if nbgrader.rehearsal_exchange:
         rows.append(("rehearsal", nbgrader.rehearsal_exchange, "to try a release out, unseen"))
     return rows
+
+
+def _grading(plan: ServerPlan) -> list[Row]:
+    """What differs from the server: the rest, and the limits, are the same."""
+    grading = plan.grading
+    if grading is None:
+        return []
+    groups = (grading.identity.gid, *(g.gid for g in grading.identity.supplementary))
+    why = "students' code is graded in a sandbox of its own, without a network"
+    rows = [("groups", " ".join(map(str, groups)), why)]
+    return rows + [(m.target, _mount(m.source, m.writable), m.reason) for m in grading.mounts]
 
 
 def _cluster(plan: ServerPlan) -> list[Row]:

@@ -118,6 +118,17 @@ class Nbgrader(PlanPart):
     validate_assignment: bool = False
 
 
+class Grading(PlanPart):
+    """The second sandbox of an instructor's server: what runs students' code when it is autograded.
+
+    Software and limits are the server's; it has no network and its folders are read-only.
+    """
+
+    identity: Identity  # the instructor's UID with a student's groups
+    mounts: tuple[Mount, ...]
+    environment: dict[str, str]
+
+
 class Kubernetes(PlanPart):
     """What only a cluster needs; the sandbox does not read it."""
 
@@ -146,6 +157,7 @@ class ServerPlan(PlanPart):
     environment: dict[str, str]
     home_links: tuple[HomeLink, ...]
     nbgrader: Nbgrader | None = None  # None: nbgrader is switched off
+    grading: Grading | None = None  # None: nothing is graded in this server
     limits: Limits
     culling: Culling
     network: Literal["none", "full"]

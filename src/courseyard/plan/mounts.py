@@ -31,7 +31,7 @@ class Storage:
     needs: tuple[StorageNeed, ...]
 
     def has(self, target: str) -> bool:
-        return any(mount.target == target for mount in self.mounts)
+        return any(each.target == target for each in self.mounts)
 
 
 def user_source(person: Person) -> str:
@@ -63,10 +63,10 @@ def _everyones(ctx: Context) -> tuple[list[Mount], list[StorageNeed]]:
     person, root = ctx.person, ctx.site.storage.public_root
     own = user_source(person)
     mounts = [
-        _mount(NOTEBOOKS, own, True, "your own files; they stay when the course is over"),
-        _mount(f"{root}/{own}", own, True, "your own files at the path of the shell servers"),
-        _mount(f"{root}/shareddata", "shareddata", True, "data of the site, by file permissions"),
-        _mount(f"{root}/software", "software", False, "software of the site"),
+        mount(NOTEBOOKS, own, True, "your own files; they stay when the course is over"),
+        mount(f"{root}/{own}", own, True, "your own files at the path of the shell servers"),
+        mount(f"{root}/shareddata", "shareddata", True, "data of the site, by file permissions"),
+        mount(f"{root}/software", "software", False, "software of the site"),
     ]
     users = ctx.site.people.users_group.gid
     needs = [
@@ -91,9 +91,9 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
         needs.append(_course_need(home, course, gradebook=teaching and not closed))
     if teaching:
         reason = f"the course directory, for its instructors{note}"
-        mounts.append(_mount(COURSE, f"{base}/files", not closed, reason))
+        mounts.append(mount(COURSE, f"{base}/files", not closed, reason))
         reason = f"who has started as a student, to know whose a submission is{note}"
-        mounts.append(_mount(PEOPLE, f"{base}/people", False, reason))
+        mounts.append(mount(PEOPLE, f"{base}/people", False, reason))
     if course.datadir:
         # Both must say so: the modes of a variant's data are those of the course that owns it.
         students_write = course.datadir_readwrite and home.datadir_readwrite
@@ -101,7 +101,7 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
         reason = f"`datadir`: the data of the course{note}"
         if writable and not teaching:
             reason += "; `datadir_readwrite`: students may change it"
-        mounts.append(_mount(COURSEDATA, f"{base}/data", writable, reason))
+        mounts.append(mount(COURSEDATA, f"{base}/data", writable, reason))
         if course.create_userdata and not teaching:
             mounts.append(_own_userdata(ctx, base, closed))
             needs.append(_personal_need(StorageKind.COURSE_USERDATA, ctx, home))
@@ -110,7 +110,7 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
     if not may:
         reason += "; read-only: `restrict_submit`, and you are not on the list of students"
     writable = may.allowed and not closed
-    mounts.append(_mount(EXCHANGE, f"exchange/{home.slug}", writable, reason))
+    mounts.append(mount(EXCHANGE, f"exchange/{home.slug}", writable, reason))
     needs.append(_need(StorageKind.EXCHANGE, home.slug, home.uid, home.gid or 0))
     if writable and not teaching:
         needs.append(_personal_need(StorageKind.COURSE_MEMBER, ctx, home))
@@ -120,7 +120,7 @@ def _of_course(ctx: Context, course: Course, home: Course) -> tuple[list[Mount],
 def _own_userdata(ctx: Context, base: str, closed: bool) -> Mount:
     path = f"users/{ctx.person.username}"
     reason = "`create_userdata`: your own folder in the data of the course"
-    return _mount(f"{COURSEDATA}/{path}", f"{base}/data/{path}", not closed, reason)
+    return mount(f"{COURSEDATA}/{path}", f"{base}/data/{path}", not closed, reason)
 
 
 def _personal_need(kind: StorageKind, ctx: Context, home: Course) -> StorageNeed:
@@ -148,14 +148,14 @@ def _taught(ctx: Context) -> tuple[list[Mount], list[StorageNeed]]:
             reason += "; read-only, since it is archived"
         for part in ("files", "data") if home.datadir else ("files",):
             path = f"course/{slug}/{part}"
-            mounts.append(_mount(f"{root}/{path}", path, writable, reason))
+            mounts.append(mount(f"{root}/{path}", path, writable, reason))
         needs.append(_course_need(home, home, gradebook=False))
     return mounts, needs
 
 
 # Kept between plans: they hold nothing that can change, and making them is a third of a plan.
 @lru_cache(maxsize=8192)
-def _mount(target: str, source: str, writable: bool, reason: str) -> Mount:
+def mount(target: str, source: str, writable: bool, reason: str) -> Mount:
     return Mount(target=target, source=source, writable=writable, reason=reason)
 
 

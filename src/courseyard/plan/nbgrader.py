@@ -16,10 +16,21 @@ from courseyard.plan.mounts import COURSE, EXCHANGE, NOTEBOOKS, PEOPLE
 #: Instructors try out release, fetch, submit and collect here:
 #: ``nbgrader list --Exchange.root=$NBGRADER_REHEARSAL_EXCHANGE``.
 REHEARSAL = f"{COURSE}/test-instructor-exchange"
+REHEARSAL_VARIABLE = "NBGRADER_REHEARSAL_EXCHANGE"
 #: Read at the start of instructor servers alone; instructors write it.
 APPEND_FILE = f"{COURSE}/etc.jupyter.nbgrader_config.py.append"
 #: Instead of nbgrader's own, which follows links and believes names (singleuser/courseyard_nbgrader).
 COLLECT = "courseyard_nbgrader.collect.ExchangeCollect"
+#: nbgrader's own list (nbgrader/converters/autograde.py), with the kernel in a sandbox of its own.
+AUTOGRADE = (
+    "courseyard_nbgrader.execute.Execute",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+)
 _TIMEOUT = 240  # seconds that one cell may run
 _MAX_FILE_SIZE = 30_000  # kB
 _IGNORE = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".*")
@@ -37,7 +48,7 @@ def nbgrader_of(ctx: Context) -> Nbgrader | None:
     return Nbgrader(
         config=_config(ctx, home.slug, teaching),
         extra_lines=ctx.course.nbgrader_config,
-        fixed=_fixed() if teaching else {},
+        fixed=fixed() if teaching else {},
         append_file=APPEND_FILE if teaching else "",
         rehearsal_exchange=REHEARSAL if teaching else "",
         formgrader=teaching,
@@ -71,6 +82,16 @@ def _config(ctx: Context, slug: str, teaching: bool) -> dict[str, dict[str, Any]
     }
 
 
-def _fixed() -> dict[str, dict[str, Any]]:
-    """What no line of a file takes back: students would have the gain, not who wrote the line."""
-    return {"ExchangeFactory": {"collect": COLLECT}, "ExchangeCollect": {"people": PEOPLE}}
+def fixed(people: str = PEOPLE, modules: str = f"{COURSE}/pymod") -> dict[str, dict[str, Any]]:
+    """What no line of a file takes back: students would have the gain, not who wrote the line.
+
+    Args:
+        people: folder inside that knows who has started as a student.
+        modules: folder inside with the course's Python modules, which tests may import.
+    """
+    return {
+        "ExchangeFactory": {"collect": COLLECT},
+        "ExchangeCollect": {"people": people},
+        "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
+        "Execute": {"modules": modules},
+    }

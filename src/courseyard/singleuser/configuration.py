@@ -30,20 +30,25 @@ LABEXTENSION = "@jupyter/nbgrader"
 LANGUAGE_SERVERS = ("pylsp", "jedi_language_server", "pyright")
 
 
-def write(plan: dict[str, Any], folder: Path, program: Path) -> Path:
+def write(plan: dict[str, Any], folder: Path, program: Path, *, shared: bool = False) -> Path:
     """Write the configuration of ``plan`` below ``folder``.
 
     Args:
         plan: a ServerPlan.
         folder: made here; it holds no secret.
         program: the folder of the start program, with its static files.
+        shared: programs that are not this person's reach the loopback: those that are graded.
 
     Returns:
         The folder for ``JUPYTER_CONFIG_PATH``.
     """
     jupyter = folder / "jupyter"
     (jupyter / "labconfig").mkdir(parents=True, exist_ok=True)
-    _dump(jupyter / "jupyter_server_config.json", server_config(plan, program))
+    config = server_config(plan, program)
+    if shared and plan.get("grading"):
+        # Whoever reaches a kernel's ports reads what it shows.
+        config["KernelManager"] = {"transport": "ipc"}
+    _dump(jupyter / "jupyter_server_config.json", config)
     _dump(jupyter / "labconfig" / "page_config.json", {"disabledExtensions": disabled(plan)})
     nbgrader = plan.get("nbgrader")
     if nbgrader:

@@ -92,6 +92,7 @@ def main() -> None:
     inherited = os.environ.pop("COURSEYARD_SOCKET_FD", "")
     if not inherited:
         confine()
+    shared = not inherited  # the loopback, with the pod's second container
     plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
     check_umask(plan["identity"]["umask"])
     home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
@@ -102,7 +103,11 @@ def main() -> None:
     persistent = Path(plan["start_folder"]) / ".home"
     for problem in part("links").make_links(home, persistent, plan["home_links"]):
         log.warning("%s", problem)
-    config = part("configuration").write(plan, home / ".courseyard", FOLDER)
+    configuration = part("configuration")
+    config = configuration.write(plan, home / ".courseyard", FOLDER, shared=shared)
+    if shared and plan.get("grading"):
+        # Short, since a path of a socket has 107 bytes at most.
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(home / ".courseyard" / "run")
     os.environ["JUPYTER_CONFIG_PATH"] = str(config)
     # The home directory, not /notebooks: configuration files lying there must not stop a start.
     os.chdir(home)

@@ -231,3 +231,13 @@ def test_endings(what: Any, reason: ExitReason, words: str) -> None:
 @pytest.mark.parametrize("what", [pod(), pod("Running", state={"running": {}})])
 def test_running_is_no_ending(what: Any) -> None:
     assert reasons.exit_of(what, 0) is None
+
+
+def test_the_image_of_the_container_beside_is_told_too() -> None:
+    """It comes first: the server's own container says no more than that it waits."""
+    what = pod(state={"waiting": {"reason": "PodInitializing"}})
+    missing = {"reason": "ImagePullBackOff", "message": "not found"}
+    beside = {"name": "grading", "state": {"waiting": missing}}
+    what["status"]["initContainerStatuses"] = [beside]
+    with pytest.raises(UnsupportedError, match="is not there"):
+        reasons.step(what, [], PLAN)

@@ -13,6 +13,7 @@ from courseyard.errors import DeniedError, PlanError
 from courseyard.images.model import ImageWish
 from courseyard.plan.build import HOME_LINKS, label_value
 from courseyard.plan.model import HomeLink, ServerPlan, StorageKind
+from courseyard.plan.nbgrader import AUTOGRADE
 from courseyard.registry.course import Override
 
 PAST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -357,9 +358,29 @@ def test_nbgrader_of_an_instructor(world: World) -> None:
     assert nbgrader.fixed == {
         "ExchangeFactory": {"collect": "courseyard_nbgrader.collect.ExchangeCollect"},
         "ExchangeCollect": {"people": "/srv/nbgrader/people"},
+        "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
+        "Execute": {"modules": "/course/pymod"},
     }
     environment = world.plan("ines", "ng-instructor").environment
     assert environment["NBGRADER_REHEARSAL_EXCHANGE"] == nbgrader.rehearsal_exchange
+
+
+def test_students_code_is_graded_beside_the_server(world: World) -> None:
+    """Trap 10: nothing of the instructors is there, neither folders nor groups nor variables."""
+    plan = world.plan("ines", "algo-instructor")
+    grading = plan.grading
+    assert grading is not None
+    assert grading.identity.uid == plan.identity.uid
+    assert grading.identity.gid != plan.identity.gid
+    assert not {g.gid for g in grading.identity.supplementary} & {plan.identity.gid}
+    assert not any(mount.writable for mount in grading.mounts)
+    shown = {mount.source.partition("/")[0] for mount in grading.mounts}
+    assert shown <= {"shareddata", "software", "course"}
+    assert all(m.target == "/coursedata" for m in grading.mounts if m.source.startswith("course/"))
+    assert "/course/pymod" in plan.environment["PYTHONPATH"]
+    assert "/course/" not in grading.environment["PYTHONPATH"]
+    assert "NBGRADER_REHEARSAL_EXCHANGE" not in grading.environment
+    assert world.plan("ines", "algo").grading is None
 
 
 def test_nbgrader_of_a_student(world: World) -> None:

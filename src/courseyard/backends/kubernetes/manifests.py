@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from courseyard.backends import identity
+from courseyard.backends.kubernetes import grading
 from courseyard.plan.model import Mount, ServerPlan
 from courseyard.settings import KubernetesSettings, Site
 
@@ -65,8 +66,9 @@ def traits(plan: ServerPlan, cluster: Cluster) -> dict[str, Any]:
         "common_labels": {SITE_LABEL: cluster.site},
         "extra_labels": {**plan.labels, NETWORK_LABEL: plan.network},
         "extra_annotations": annotations_of(plan),
-        "environment": environment(plan),
-        "volumes": volumes(plan, cluster.settings.storage_claim),
+        "environment": environment(plan) | (grading.VARIABLES if plan.grading else {}),
+        "init_containers": _beside(plan, cluster.settings),
+        "volumes": [*volumes(plan, cluster.settings.storage_claim), *grading.volumes(plan)],
         "volume_mounts": volume_mounts(plan),
         # A server that ends has ended: the hub tells the person why.
         "extra_pod_config": {
@@ -83,7 +85,6 @@ def _untouched() -> dict[str, Any]:
     """Traits that no plan sets, so that nothing of an earlier start or a profile stays."""
     return {
         "profile_list": [],
-        "init_containers": [],
         "extra_containers": [],
         "lifecycle_hooks": {},
         "modify_pod_hook": None,
@@ -113,6 +114,13 @@ def _software(plan: ServerPlan, settings: KubernetesSettings) -> dict[str, Any]:
         "ip": "0.0.0.0",
         "port": PORT,
     }
+
+
+def _beside(plan: ServerPlan, settings: KubernetesSettings) -> list[dict[str, Any]]:
+    software = _software(plan, settings)
+    server = {"image": software["image"], "imagePullPolicy": software["image_pull_policy"]}
+    common = {name: text for name, text in environment(plan).items() if name in _COMMON}
+    return grading.containers(plan, server, common, str(_NODE_DISK))
 
 
 def full_reference(reference: str, registry: str) -> str:
@@ -207,6 +215,10 @@ def annotations_of(plan: ServerPlan) -> dict[str, str]:
         "courseyard/username": who.username,
         **{f"{ANNOTATION}{name}": text for name, text in texts.items()},
     }
+
+
+#: Variables of :func:`environment` that are the same in every container of a pod.
+_COMMON = ("PATH", "HOME", "USER", "LOGNAME", "LANG")
 
 
 def environment(plan: ServerPlan) -> dict[str, str]:

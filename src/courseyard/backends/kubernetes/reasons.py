@@ -239,6 +239,11 @@ def _container(status: Object) -> Object:
 
 
 def waiting_of(status: Object) -> Object:
+    """What the server's container waits for, or the one beside it, which comes first."""
+    for container in (*(status.get("initContainerStatuses") or []), _container(status)):
+        found: Object = (container.get("state") or {}).get("waiting") or {}
+        if found.get("reason") in NO_IMAGE | NOT_CREATED:
+            return found
     return (_container(status).get("state") or {}).get("waiting") or {}
 
 

@@ -49,6 +49,8 @@ class Wanted:
     cgroup: limits.Cgroup = field(default_factory=limits.Cgroup)
     relay: bool = True
     command: tuple[str, ...] = (START,)  # what the image's Python runs
+    grading: str = ""  # folder with the socket of the sandbox for grading
+    first: bool = False  # the command is the first process of its PID namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ class Launch:
         made = namespaces.words(
             self.wanted.plan, view, image, PROGRAMS, real_ids=machine.is_root(),
             resolver=resolver, notices=str(self.wanted.folder / NOTICES),
+            grading=self.wanted.grading, first=self.wanted.first,
         )  # fmt: skip
         words: list[str] = []
         for word in made:

@@ -23,6 +23,8 @@ BECOME = "/opt/courseyard/launch/become.py"
 HOSTNAME = "courseyard"
 #: ``notice`` in it, when it is there, is one sentence for the person.
 NOTICES = "/run/courseyard"
+#: ``socket`` in it leads to the sandbox for grading (singleuser/grading/runner.py).
+GRADING = "/run/grading"
 #: Where a plan may not mount: what makes the sandbox a sandbox.
 RESERVED = (
     "/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/courseyard", "/proc",
@@ -64,6 +66,8 @@ def words(
     real_ids: bool,
     resolver: str = "",
     notices: str = "",
+    grading: str = "",
+    first: bool = False,
 ) -> list[Word]:
     """All words but the program's name and the command.
 
@@ -71,6 +75,8 @@ def words(
         real_ids: True where root makes the sandbox (the person's own UID and GIDs), False for an
             ordinary user's user namespace.
         notices: folder outside in which the agent leaves notices for the person.
+        grading: folder outside with the socket of the server's sandbox for grading.
+        first: the program is the first process of its PID namespace, which nothing inside can kill.
         resolver: address of a name server inside, where the plan has a network.
 
     Raises:
@@ -80,6 +86,7 @@ def words(
     places = _Places()
     return [
         *_namespaces(plan, real_ids),
+        *(("--as-pid-1",) if first else ()),
         *_system(system),
         *_etc(plan, places, resolver),
         *_writable(plan, places),
@@ -87,6 +94,7 @@ def words(
         *_programs(programs, places),
         *_storage(plan, places),
         *(("--ro-bind", notices, NOTICES) if notices else ()),
+        *((*places.folder(GRADING), "--ro-bind", grading, GRADING) if grading else ()),
         "--remount-ro", "/dev", "--remount-ro", "/",
     ]  # fmt: skip
 

@@ -1,0 +1,59 @@
+"""The second sandbox of an instructor's server, in which students' code is graded.
+
+It is an ordinary launch of a plan made from the server's. Its socket lies in a folder that the server
+sees read-only; the sandbox itself has the open socket and no folder of the server's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from courseyard.backends.sandbox import namespaces
+from courseyard.plan.model import ServerPlan
+
+RUNNER = f"{namespaces.PROGRAMS}/grading/runner.py"
+#: What an instructor's programs connect to (courseyard_nbgrader/tunnel.py).
+VARIABLES = {"COURSEYARD_GRADING": f"unix:{namespaces.GRADING}/socket"}
+
+
+def plan_of(plan: ServerPlan) -> ServerPlan:
+    """The plan of the second sandbox; ``plan.grading`` is set."""
+    assert plan.grading is not None
+    return plan.model_copy(
+        update={
+            "identity": plan.grading.identity,
+            "mounts": plan.grading.mounts,
+            "environment": plan.grading.environment,
+            "storage": (),
+            "home_links": (),
+            "nbgrader": None,
+            "grading": None,
+            "network": "none",
+        }
+    )
+
+
+def listen(folder: Path, uid: int | None) -> socket.socket:
+    """A listening socket ``socket`` in ``folder``, which is made.
+
+    Args:
+        uid: who may connect; None: this account alone.
+    """
+    folder.mkdir(mode=0o755)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        # By the descriptor: an address of a Unix socket has 107 bytes at most.
+        listening.bind(f"/proc/self/fd/{descriptor}/socket")
+        os.chmod("socket", 0o600, dir_fd=descriptor)
+        if uid is not None:
+            os.chown("socket", uid, -1, dir_fd=descriptor, follow_symlinks=False)
+        listening.listen(64)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return listening

@@ -1,0 +1,46 @@
+"""The sandbox for autograding: what a student of the course has, and nothing of anybody's."""
+
+from __future__ import annotations
+
+from courseyard.access import Role
+from courseyard.plan.context import Context
+from courseyard.plan.identity import identity_of
+from courseyard.plan.model import Grading, Identity, Mount
+from courseyard.plan.mounts import COURSE, COURSEDATA, Storage, mount
+from courseyard.plan.nbgrader import REHEARSAL_VARIABLE
+
+_REASON = "students' work may need it when it is graded"
+
+
+def grading_of(ctx: Context, storage: Storage, environment: dict[str, str]) -> Grading | None:
+    """The second sandbox of an instructor's server; None for all others.
+
+    Args:
+        storage: of the server.
+        environment: of the server.
+    """
+    if not ctx.teaching or not storage.has(COURSE):
+        return None
+    return Grading(
+        identity=_identity(ctx),
+        mounts=tuple(_mounts(ctx, storage)),
+        environment=_environment(environment),
+    )
+
+
+def _identity(ctx: Context) -> Identity:
+    return identity_of(ctx.as_role(Role.STUDENT))
+
+
+def _mounts(ctx: Context, storage: Storage) -> list[Mount]:
+    root = ctx.site.storage.public_root
+    wanted = (COURSEDATA, f"{root}/shareddata", f"{root}/software")
+    return [mount(m.target, m.source, False, _REASON) for m in storage.mounts if m.target in wanted]
+
+
+def _environment(of_server: dict[str, str]) -> dict[str, str]:
+    """Without the instructors' folders; the modules of the course travel with each submission."""
+    kept = {name: text for name, text in of_server.items() if name != REHEARSAL_VARIABLE}
+    paths = kept.get("PYTHONPATH", "").split(":")
+    kept["PYTHONPATH"] = ":".join(path for path in paths if path != f"{COURSE}/pymod")
+    return kept

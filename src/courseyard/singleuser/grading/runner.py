@@ -1,0 +1,368 @@
+"""The first process of the sandbox that stands beside an instructor's server.
+
+It runs one kernel after the other for nbgrader's autograding (courseyard_nbgrader/execute.py is the
+other side) and carries their channels. Between two kernels it ends every process and empties every
+folder that can be written: what one submission leaves, the next one does not meet. As the first
+process of its PID namespace it cannot be killed from inside, and nobody may look into it.
+
+A connection begins with a line of JSON:
+
+- ``{"do": "start", "argv", "environment", "connection", "seconds", "size"}`` and a tar of ``size``
+  bytes with ``work/`` (the kernel's folder) and ``pymod/``. The answers are lines: ``{"error"}``; or
+  ``{"kernel"}``, and ``{"ended", "why", "said"}`` when it ends. Meanwhile ``{"signal"}`` may be sent; the
+  kernel lives no longer than the connection.
+- ``{"do": "connect", "kernel", "channel"}``; after the answer ``{}`` the connection is that channel.
+
+Standard library of Python 3.9 alone: the image may be old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+KERNEL = Path(__file__).resolve().with_name("kernel.py")
+PORT = 8082
+FOLDER = Path("/tmp/kernel")  # noqa: S108  a file system of this sandbox alone
+WRITABLE = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108
+#: Sockets of a kernel by their numbers, which end their names.
+PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
+MOST = 64  # connections at once
+PATIENCE = 10.0  # seconds to end processes
+CONNECT = 60.0  # seconds for a kernel to open a channel
+LONGEST = 1024 * 1024  # bytes of a line
+TAIL = 2000  # bytes of what a kernel wrote
+PR_SET_DUMPABLE = 4  # prctl(2)
+
+
+class Processes:
+    """Starts programs and reaps everything that ends in this PID namespace."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: dict[int, int | None] = {}
+        self._news = threading.Condition(self._lock)
+        self._some = threading.Event()
+        threading.Thread(target=self._reap, daemon=True).start()
+
+    def start(self, argv: list[str], environment: dict[str, str], output: int) -> int:
+        actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+        with self._lock:
+            pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+            self._ended[pid] = None
+        self._some.set()
+        return pid
+
+    def wait(self, pid: int, seconds: float | None) -> int | None:
+        """Its exit status (negative: the signal); None when it still runs after ``seconds``."""
+        with self._news:
+            self._news.wait_for(lambda: self._ended[pid] is not None, seconds)
+            status = self._ended[pid]
+            if status is not None:
+                del self._ended[pid]
+            return status
+
+    def run(self, argv: list[str]) -> None:
+        with open(os.devnull, "wb") as nothing:
+            self.wait(self.start(argv, dict(os.environ), nothing.fileno()), None)
+
+    def signal(self, pid: int, number: int) -> None:
+        """To it and its group, unless it has ended: its number may be another's by now."""
+        with self._lock:
+            if pid not in self._ended or self._ended[pid] is not None:
+                return
+            for send in (os.killpg, os.kill):
+                with contextlib.suppress(OSError):
+                    send(pid, number)
+                    return
+
+    def end_all(self) -> None:
+        """Kill every process but this one.
+
+        Raises:
+            OSError: one is still there.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while others():
+            if time.monotonic() > deadline:
+                raise OSError("processes of the last kernel do not end")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                self._some.wait(0.2)
+                self._some.clear()
+                continue
+            with self._news:
+                if pid in self._ended:
+                    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+                    self._ended[pid] = code
+                    self._news.notify_all()
+
+
+def others() -> list[int]:
+    """Processes of this PID namespace but the first; those that wait to be reaped do not count."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit() and name != "1":
+            with contextlib.suppress(OSError):
+                state = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[0]
+                if state not in "ZX":
+                    found.append(int(name))
+    return found
+
+
+class Runner:
+    """One kernel at a time: who shares a UID shares everything."""
+
+    def __init__(self) -> None:
+        self.processes = Processes()
+        self._turn = threading.Lock()
+        self._kernel = ""
+
+    def serve(self, connection: socket.socket) -> None:
+        """One connection, in a thread of its own."""
+        try:
+            with connection, connection.makefile("rb") as stream:
+                request = json.loads(stream.readline(LONGEST))
+                if request["do"] == "start":
+                    with self._turn:
+                        self._start(connection, stream, request)
+                elif request["do"] == "connect":
+                    self._connect(connection, request)
+        except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
+            with contextlib.suppress(OSError):
+                answer(connection, {"error": f"{type(error).__name__}: {error}"})
+
+    def _start(self, connection: socket.socket, stream: BinaryIO, request: dict[str, Any]) -> None:
+        self._clean()
+        try:
+            pid, output = self._launch(stream, request)
+            self._kernel = secrets.token_hex(16)
+            answer(connection, {"kernel": self._kernel})
+            listener = threading.Thread(target=self._listen, args=(stream, pid), daemon=True)
+            listener.start()
+            code = self.processes.wait(pid, request["seconds"] or None)
+            said, why = tail(output), ""
+            if code is None:
+                self.processes.signal(pid, signal.SIGKILL)
+                self.processes.wait(pid, PATIENCE)
+                why = f"it ran for longer than {request['seconds']:g} seconds"
+            answer(connection, {"ended": code, "why": why, "said": said})
+            os.close(output)
+        finally:
+            self._kernel = ""
+            self._clean()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # ends the listener
+
+    def _launch(self, stream: BinaryIO, request: dict[str, Any]) -> tuple[int, int]:
+        for name in ("work", "pymod", "home", "channels"):
+            (FOLDER / name).mkdir(mode=0o700, parents=True)
+        unpack(Limited(stream, request["size"]), FOLDER)
+        file = FOLDER / "channels" / "connection.json"
+        file.write_text(
+            json.dumps(
+                {
+                    **request["connection"],
+                    "transport": "ipc",
+                    "ip": str(FOLDER / "channels" / "k"),
+                    **PORTS,
+                }
+            )
+        )
+        argv = [word.replace("{connection_file}", str(file)) for word in request["argv"]]
+        environment = kernel_environment(request["environment"])
+        # Unlinked, so that only this process reads what the kernel wrote.
+        output = os.open(FOLDER, os.O_RDWR | os.O_APPEND | os.O_TMPFILE, 0o600)
+        command = [sys.executable, "-I", str(KERNEL), str(FOLDER / "work"), *argv]
+        return self.processes.start(command, environment, output), output
+
+    def _listen(self, stream: BinaryIO, pid: int) -> None:
+        """Signals for the kernel; its end when the other side goes."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            while line := stream.readline(LONGEST):
+                self.processes.signal(pid, json.loads(line)["signal"])
+        self.processes.signal(pid, signal.SIGKILL)
+
+    def _clean(self) -> None:
+        """Nothing of the last kernel stays; where that fails, neither does this sandbox."""
+        try:
+            self.processes.end_all()
+            mounted = mount_points()
+            for folder in WRITABLE:
+                self._empty(folder, mounted)
+        except OSError as error:
+            print(f"courseyard: {error}; the sandbox for grading ends", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    def _empty(self, folder: Path, mounted: set[Path]) -> None:
+        above = {path for each in mounted for path in each.parents} & set(folder.iterdir())
+        for entry in above - mounted:
+            self._empty(entry, mounted)
+        kept = above | mounted
+        entries = [str(entry) for entry in folder.iterdir() if entry not in kept]
+        # These two do not recurse, however deep a tree is, and closed folders do not stop them.
+        for first in range(0, len(entries), 100):
+            some = entries[first : first + 100]
+            self.processes.run([program("chmod"), "-R", "u+rwX", "--", *some])
+            self.processes.run([program("rm"), "-rf", "--", *some])
+        if set(folder.iterdir()) - kept:
+            raise OSError(f"{folder} cannot be emptied")
+
+    def _connect(self, connection: socket.socket, request: dict[str, Any]) -> None:
+        channel = request["channel"]
+        if channel not in PORTS.values():
+            raise ValueError("no such channel")
+        with socket.socket(socket.AF_UNIX) as kernel:
+            deadline = time.monotonic() + CONNECT
+            while True:
+                if not self._kernel or not secrets.compare_digest(self._kernel, request["kernel"]):
+                    raise ValueError("no such kernel")
+                try:
+                    kernel.connect(str(FOLDER / "channels" / f"k-{channel}"))
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+            answer(connection, {})
+            there = threading.Thread(target=pump, args=(connection, kernel), daemon=True)
+            there.start()
+            pump(kernel, connection)
+            there.join()
+
+
+class Limited:
+    """At most ``size`` bytes of a stream."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(min(size, self._left) if size >= 0 else self._left)
+        self._left -= len(data)
+        return data
+
+
+def mount_points() -> set[Path]:
+    """Where something is mounted, such as an image below /tmp, as the kernel writes it."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {Path(line.split()[4].encode().decode("unicode_escape")) for line in lines}
+
+
+def unpack(archive: Limited, folder: Path) -> None:
+    """Write the files of a tar below ``folder``.
+
+    Raises:
+        ValueError: it holds something else than files and folders of ``work`` and ``pymod``.
+        OSError: there is no room for them.
+    """
+    with tarfile.open(fileobj=archive, mode="r|") as members:  # type: ignore[call-overload]
+        for member in members:
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts or path.parts[0] not in ("work", "pymod"):
+                raise ValueError(f"the file {member.name!r} cannot be taken")
+            target = folder / path
+            content = members.extractfile(member)
+            if member.isdir():
+                target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif content is not None and member.isreg():
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+                target.chmod(0o700 if member.mode & 0o100 else 0o600)
+    while archive.read(65536):
+        pass  # the padding at the end
+
+
+def kernel_environment(more: dict[str, str]) -> dict[str, str]:
+    """The sandbox's variables without ours, the request's, and folders that end with the kernel."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("COURSEYARD_")}
+    paths = [str(FOLDER / "pymod"), own.get("PYTHONPATH", "")]
+    return {
+        **own,
+        **more,
+        "HOME": str(FOLDER / "home"),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+
+
+def program(name: str) -> str:
+    found = shutil.which(name, path="/usr/bin:/bin")
+    if found is None:
+        raise OSError(f"{name} is missing in the image")
+    return found
+
+
+def tail(output: int) -> str:
+    end = os.lseek(output, 0, os.SEEK_END)
+    return os.pread(output, TAIL, max(0, end - TAIL)).decode("utf-8", "replace").strip()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def answer(connection: socket.socket, what: dict[str, Any]) -> None:
+    connection.sendall(json.dumps(what).encode() + b"\n")
+
+
+def listening() -> socket.socket:
+    """The socket that was handed in; in a pod, whose containers share their loopback, one there."""
+    given = os.environ.pop("COURSEYARD_SOCKET_FD", "")
+    if not given:
+        return socket.create_server(("127.0.0.1", PORT))
+    os.set_inheritable(int(given), False)
+    return socket.socket(fileno=int(given))
+
+
+def main() -> None:
+    if os.getpid() != 1:
+        raise SystemExit("courseyard: the grading runner ends all processes beside it: it must be"
+                         " the first of a PID namespace")  # fmt: skip
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "what runs beside could look into this process")
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    runner = Runner()
+    room = threading.Semaphore(MOST)
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            runner.serve(connection)
+        finally:
+            room.release()
+
+    with listening() as listener:
+        while True:
+            connection, _ = listener.accept()
+            room.acquire()
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
