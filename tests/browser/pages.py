@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, Frame, Page, expect
+from playwright.sync_api import Browser, Error, Frame, Page, expect
 
 START_TIMEOUT = 120_000  # ms; two cores may start several servers at once
 
@@ -197,7 +197,14 @@ class Formgrader:
         return self.frame.locator("#main-table tr").filter(has_text=name)
 
     def assignments(self) -> None:
-        self.frame.goto(f"{self.root}/manage_assignments")
+        address = f"{self.root}/manage_assignments"
+        try:
+            self.frame.goto(address)
+        except Error as error:
+            # A tab that was just opened may still be on its own way there.
+            if "interrupted by another navigation" not in error.message:
+                raise
+            self.frame.wait_for_url(address)
 
     def _act(self, click: Callable[[], None]) -> str:
         """Click, wait for the result window, close it; its text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from courseyard.plan.build import Known, plan_server
 from courseyard.registry.watch import Registry
 from courseyard.settings import Site
 from courseyard.sitefile import load_site
+from tests.bait import Bait
+from tests.conftest import Yard
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "university"
 NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)
@@ -46,6 +48,32 @@ def rights(path):
         os.unlink(name)
     except OSError: pass
     return [listing, writing]
+"""
+
+#: Rights of every process, and of each set-uid program (`su`, `mount`, `sudo`, …) while it runs.
+PROCESSES = """
+import os, stat, subprocess
+def rights(number):
+    with open(f"/proc/{number}/status") as file:
+        found = {key: words.split() for key, _, words in (line.partition(":") for line in file)}
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
+    return [found["Uid"], found["Gid"], *(int(found[key][0], 16) for key in sets), found["NoNewPrivs"]]
+def gives_rights(path):
+    try:
+        mode = os.stat(path).st_mode
+        special = mode & 0o6000 or "security.capability" in os.listxattr(path)
+        return bool(special) and stat.S_ISREG(mode) and os.access(path, os.X_OK)
+    except OSError:
+        return False
+def started(path):
+    with subprocess.Popen([path], stdin=subprocess.PIPE, stdout=-3, stderr=-3) as process:
+        found = rights(process.pid)
+        process.kill()
+    return found
+folders = {os.path.realpath(f) for f in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin")}
+files = [os.path.join(f, name) for f in folders if os.path.isdir(f) for name in os.listdir(f)]
+value = {f"process {n}": rights(n) for n in os.listdir("/proc") if n.isdigit()}
+value |= {path: started(path) for path in files if gives_rights(path)}
 """
 
 
@@ -135,6 +163,54 @@ def test_identity_umask_and_environment(started: Any, university: University) ->
     for name, value in plan.environment.items():
         if name != "PATH":
             assert found[4][name] == value
+
+
+def test_trap_8_nobody_is_root_or_becomes_it(started: Any, university: University) -> None:
+    """Trap 8: servers started as root with sudo granted."""
+    plan, inside = started
+    found = inside.run(PROCESSES)
+    sandbox, real = isinstance(university.yard, Yard), university.yard.real
+    if sandbox:
+        # bubblewrap itself, which made the namespaces and waits: root's where root runs it, and
+        # without any capability; it starts nothing more.
+        _, _, *capabilities, _, no_new_rights = found.pop("process 1")
+        assert set(capabilities) == {0}
+        assert no_new_rights == ["1"]
+        assert inside.run("value = open('/proc/1/comm').read()") == "bwrap\n"
+    assert any(name.startswith("process") for name in found)
+    assert "/usr/bin/mount" in found or not sandbox, "no set-uid program was tried"
+    who = plan.identity
+    for name, (uids, gids, *capabilities, no_new_rights) in found.items():
+        assert uids == [str(who.uid)] * 4, name
+        assert gids == [str(who.gid)] * 4, name
+        # An ordinary user cannot empty the last, which bounds what set-uid programs could give.
+        assert set(capabilities if real else capabilities[:-1]) == {0}, name
+        assert no_new_rights == ["1"], name
+
+
+def test_trap_8_files_are_data_to_the_agent(make_yard: Callable[..., Yard]) -> None:
+    """Trap 8: hooks were executed from files. Where a mark could be left is out of every server."""
+    yard, bait = make_yard(EXAMPLE), Bait()
+    courses = yard.folder / "courses"
+    with (courses / "algo2026.yaml").open("a") as file:
+        file.write(f"nbgrader_config: |\n  {bait.python}")
+    bait.courses(courses)
+    university = University(yard, yard.site)
+    assert not set(university.known.courses) & {"evil", "hooks"}
+    plans = [
+        university.plan(*who) for who in (("ada", "algo2026-instructor"), ("omar", "algo2026"))
+    ]
+    assert all(plan.nbgrader.extra_lines == bait.python for plan in plans)
+    for turn in ("makes the folders", "finds what lies there"):
+        for plan in plans:
+            inside = yard.start(plan)
+            seen = inside.run("import os\nvalue = os.path.exists('/notebooks/hooks.py')")
+            assert seen == (turn == "finds what lies there")
+            yard.stop(inside.handle, now=True)
+            assert yard.poll(inside.handle) is not None
+        for folder in ("course/algo2026/files", "course/algo2026/data", "u/01/ada", "u/04/omar"):
+            bait.plant(yard.storage / folder)
+    assert bait.untouched(courses)
 
 
 def test_gpu_course_is_refused_politely(university: University) -> None:

@@ -167,7 +167,10 @@ async def test_a_hostile_name_is_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 async def test_pod_fits_pod_security_restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kubernetes.io/docs/concepts/security/pod-security-standards, `restricted`, line by line."""
+    """Trap 8: servers started as root.
+
+    kubernetes.io/docs/concepts/security/pod-security-standards, `restricted`, line by line.
+    """
     spec = (await pod_of(spawner_of(name), monkeypatch))["spec"]
     (container,) = spec["containers"]
     rights = container["securityContext"]

@@ -13,6 +13,8 @@ import pytest
 import requests
 from sites import Hub, Visitor
 
+from tests.bait import Bait
+
 
 def wait_for(visitor: Visitor, text: str, seconds: float = 20) -> str:
     """The course page once it says ``text``."""
@@ -48,6 +50,25 @@ def test_a_broken_course_file_costs_that_course_alone(own_hub: Callable[..., Hub
     hub.write_course("scip", {"name": "Mended Course", "gid": 30003, "instructors": ["aino"]})
     page = wait_for(teacher, "Mended Course")
     assert "is shown as it was on" not in page
+
+
+def test_files_of_courses_are_data_to_the_hub(own_hub: Callable[..., Hub]) -> None:
+    """Trap 8: hooks were executed from files. What a course brings, a server alone may run."""
+    hub, bait = own_hub(), Bait()
+    bait.courses(hub.folder / "courses")
+    for name in ("hooks.py", "pre_spawn.py"):
+        (hub.folder / name).write_text(bait.python)
+    hooked = {"name": "Hooked", "gid": 30009, "nbgrader_config": bait.python}
+    hub.write_course("hooked", hooked)
+    visitor = hub.visitor("otso")
+    wait_for(visitor, "Hooked")
+    assert re.search(r"evil\.yaml:1: the tag \S+os\.system is not understood", hub.log())
+    visitor.act("/hub/go/hooked")
+    assert "It runs" in visitor.wait_running("hooked").text
+    plan = visitor.get("/user/otso/hooked/plan").json()
+    assert plan["nbgrader"]["extra_lines"] == bait.python
+    visitor.act("/hub/stop/hooked")
+    assert bait.untouched(hub.folder)
 
 
 def test_a_course_that_disappears_can_still_be_stopped(own_hub: Callable[..., Hub]) -> None:

@@ -113,6 +113,7 @@ def test_mends_what_root_keeps_and_nothing_below(tmp_path: Path, require: Any) -
 def test_planted_link_is_refused(
     tmp_path: Path, victim: Path, needs: tuple[StorageNeed, ...], place: str
 ) -> None:
+    """Trap 3: root's chown went where a link of somebody's led."""
     root = tmp_path / "storage"
     path = root / place
     path.parent.mkdir(parents=True)
@@ -173,6 +174,7 @@ def test_what_a_student_put_in_place_of_users_costs_what_needs_it(
 
 @pytest.mark.parametrize("place", ["source", "feedback", "gradebook.db"])
 def test_planted_link_in_a_course_is_left_alone(tmp_path: Path, victim: Path, place: str) -> None:
+    """Trap 3, where the course's people write."""
     root = tmp_path / "storage"
     path = root / "course/algo/files" / place
     path.parent.mkdir(parents=True)
@@ -202,7 +204,7 @@ def test_folder_of_somebody_else_is_not_given_away(tmp_path: Path, require: Any)
 
 
 def test_race_of_a_folder_and_a_link(tmp_path: Path, victim: Path) -> None:
-    """Somebody swaps a folder for a link as fast as they can."""
+    """Trap 3: somebody swaps a folder for a link as fast as they can."""
     root = tmp_path / "storage"
     ensure(root, (EXCHANGE,))
     place, real = root / "exchange/algo/algo", root / "exchange/algo/.real"

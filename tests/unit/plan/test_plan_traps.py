@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courseyard.access import Target
+from courseyard.access import Target, taught
 from courseyard.errors import CourseyardError
 from courseyard.people.person import Group, Person
 from courseyard.plan.build import Known, plan_server
@@ -67,6 +67,21 @@ def test_trap_2_an_archived_course_is_never_writable(world: World, how: dict[str
         assert {m.target for m in seen} == {"/m/uni/course/old/files", "/m/uni/course/old/data"}
         assert not any(m.writable for m in seen)
         assert all("archived" in m.reason for m in seen)
+
+
+@pytest.mark.parametrize("course_is_there", [True, False])
+def test_trap_4_a_group_or_course_that_is_missing_costs_itself(
+    world: World, course_is_there: bool
+) -> None:
+    """A course without its group, and a group without its course: others' groups still count."""
+    if course_is_there:
+        world.course("testcourse")
+    groups = ("jupyter-algo",) if course_is_there else ("jupyter-testcourse", "jupyter-algo")
+    person = world.person("grete", *groups)
+    assert world.plan(person, "algo-instructor").identity.group == "jupyter-algo"
+    for named in (None, ()):  # without the registry's index, and with it as the hub looks up
+        found = taught(world.site, world.courses, person, named)
+        assert [course.slug for course in found] == ["algo"]
 
 
 NASTY = [
