@@ -142,7 +142,10 @@ class RemoteKernel:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _answer(self) -> dict[str, Any]:
-        line = self._stream.readline(_LONGEST)
+        try:
+            line = self._stream.readline(_LONGEST)
+        except OSError:  # it ended in the middle
+            line = b""
         found: dict[str, Any] = json.loads(line) if line else {"error": "the sandbox ended"}
         if "error" in found:
             raise NoSandboxError(f"The sandbox for grading could not start: {found['error']}.")

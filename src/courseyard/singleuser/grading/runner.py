@@ -139,20 +139,21 @@ class Runner:
 
     def serve(self, connection: socket.socket) -> None:
         """One connection, in a thread of its own."""
-        try:
-            with connection, connection.makefile("rb") as stream:
+        with connection, connection.makefile("rb") as stream:
+            try:
                 request = json.loads(stream.readline(LONGEST))
                 if request["do"] == "start":
                     with self._turn:
                         self._start(connection, stream, request)
                 elif request["do"] == "connect":
                     self._connect(connection, request)
-        except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
-            with contextlib.suppress(OSError):
-                answer(connection, {"error": f"{type(error).__name__}: {error}"})
+            except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
+                with contextlib.suppress(OSError):
+                    answer(connection, {"error": f"{type(error).__name__}: {error}"})
 
     def _start(self, connection: socket.socket, stream: BinaryIO, request: dict[str, Any]) -> None:
         self._clean()
+        output = -1
         try:
             pid, output = self._launch(stream, request)
             self._kernel = secrets.token_hex(16)
@@ -166,12 +167,13 @@ class Runner:
                 self.processes.wait(pid, PATIENCE)
                 why = f"it ran for longer than {request['seconds']:g} seconds"
             answer(connection, {"ended": code, "why": why, "said": said})
-            os.close(output)
         finally:
             self._kernel = ""
+            if output >= 0:
+                os.close(output)
             self._clean()
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # ends the listener
+                connection.shutdown(socket.SHUT_RD)  # ends the listener
 
     def _launch(self, stream: BinaryIO, request: dict[str, Any]) -> tuple[int, int]:
         for name in ("work", "pymod", "home", "channels"):
