@@ -33,9 +33,7 @@ for student, code in json.loads(sys.argv[1]).items():
 
 #: Put the course directory back; the gradebook keeps its owner and mode.
 BEFORE = """
-cd /course && for each in * .[!.]*; do
-  [ -e "/tmp/before/$each" ] || rm -rf "$each"
-done
+cd /course && rm -rf submitted/* autograded/* release/* pymod
 cat /tmp/before/gradebook.db > gradebook.db
 """
 
