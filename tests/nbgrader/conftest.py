@@ -214,7 +214,7 @@ def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> 
         "nbgrader": {
             "config": config,
             "extra_lines": "",
-            "fixed": fixed(str(course.parent / "people"), str(course / "pymod")) if teaches else {},
+            "fixed": fixed(str(course.parent / "people")) if teaches else {},
             "append_file": str(course / "etc.jupyter.nbgrader_config.py.append") if teaches else "",
             "formgrader": teaches,
             "create_assignment": teaches,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from courseyard.plan.nbgrader import APPEND_FILE
 from tests.nbgrader.conftest import AS_ROOT, COURSE, INSTRUCTORS
 from tests.nbgrader.servers import MEMORY, Servers
 from tests.nbgrader.servers import servers as servers  # the fixture
@@ -128,3 +129,15 @@ def test_a_bomb_costs_its_own_submission(servers: Servers) -> None:
         assert "used more memory" in said, said
     assert "Autograding" in ada("nbgrader", "autograde", "week1", "--student", "maija", "--force")
     assert seen(ada, "maija")["left"] == []
+
+
+def test_a_notebook_has_a_time_of_its_own(servers: Servers) -> None:
+    """A limit for each cell is none for a loop that many cells call; instructors set it."""
+    ada = servers["ada"]
+    ada("sh", "-c", f"echo c.Execute.notebook_timeout = 8 > {APPEND_FILE}")
+    hand_in(servers["omar"], "import time; time.sleep(100)")
+    ada("nbgrader", "collect", "week1", "--update")
+    said = ada("nbgrader", "autograde", "week1", "--student", "omar", "--force")
+    ada("rm", APPEND_FILE)
+    assert "The kernel of the notebook ended: it ran for longer than 8 seconds" in said, said
+    assert "not recognized" not in said

@@ -10,22 +10,18 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
-import secrets as random
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from courseyard.agent import logs, notices
 from courseyard.agent.records import Ended, Record, Records
+from courseyard.agent.starting import Server, Starter
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
-from courseyard.backends.sandbox import grading, launch, limits, network, processes
-from courseyard.backends.sandbox.processes import Process
-from courseyard.errors import StartError
-from courseyard.plan.model import Mount, ServerPlan
-from courseyard.storage import apply, walk
+from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.plan.model import ServerPlan
+from courseyard.storage import apply
 from courseyard.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -36,19 +32,6 @@ _KEEP = 24 * 3600.0  # seconds for which the end of a server is remembered
 _LOOK = 3.0  # seconds between two looks at the memory of servers
 _TIDY = 3600.0  # seconds between two removals of old records
 _STARTS = 8  # at once; more wait their turn
-
-
-@dataclass
-class Server:
-    """A server in memory."""
-
-    record: Record
-    pump: logs.LogPump
-    relay: network.Relay | None = None
-    stopping: bool = False
-    kills: int = 0  # out-of-memory kills that the person was told of
-    watched: int = -1  # descriptor of the process outside, while it is watched
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Supervisor:
@@ -68,6 +51,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         #: Cgroups that could not be removed when their server ended.
         self._busy: set[limits.Cgroup] = set()
+        self._starter = Starter(self._records, storage, hierarchy, self._clear)
 
     # --- a start ------------------------------------------------------------------------------
 
@@ -80,154 +64,15 @@ class Supervisor:
         await asyncio.to_thread(apply.ensure, self._storage, plan.storage)
         async with self._room:
             yield Progress(20, "Starting your server")
-            server = await self._start(plan, secrets, hub)
+            server = await self._starter.start(plan, secrets, hub)
+            self.servers[server.record.handle] = server
+            self._watch(server)
+        log.info(
+            "started %s: %s, UID %d, port %d",
+            server.record.handle, plan.title, plan.identity.uid, server.record.port,
+        )  # fmt: skip
         yield Progress(60, "Your server runs; Jupyter is loading")
         yield Started(server.record.handle, HOST, server.record.port)
-
-    async def _start(
-        self, plan: ServerPlan, secrets: Mapping[str, str], hub: tuple[str, int] | None
-    ) -> Server:
-        record = self._new_record(plan, hub)
-        folder = self._records.of(record.handle)
-        server = Server(record, logs.LogPump(folder))
-        async with contextlib.AsyncExitStack() as undo:
-            undo.callback(self._records.remove, record.handle)
-            self._records.write(record)
-            if self.hierarchy.version:
-                record = await self._make_cgroups(record, plan, undo)
-            output = server.pump.make(plan.identity.uid if os.geteuid() == 0 else None)
-            server.pump.open()
-            undo.callback(server.pump.close)
-            with network.listen() as listening, contextlib.ExitStack() as opened:
-                opened.callback(os.close, output)
-                wanted = launch.Wanted(
-                    plan=plan,
-                    environment={**plan.environment, **secrets},
-                    folder=folder,
-                    sources=self._open_sources(plan.mounts, opened),
-                    listening=listening,
-                    output=output,
-                    cgroup=record.cgroup,
-                    relay=hub is not None,
-                )
-                beside: tuple[Process, ...] = ()
-                if plan.grading is not None:
-                    wanted, beside = await self._start_grading(wanted, record, undo)
-                running = await self._launch(launch.Launch(wanted), server)
-                undo.push_async_callback(asyncio.to_thread, _kill, running)
-                port = int(listening.getsockname()[1])
-            running = replace(running, helpers=(*running.helpers, *beside))
-            server.record = record.with_processes(running).model_copy(update={"port": port})
-            self._records.write(server.record)
-            if hub is not None and running.relay is not None:
-                server.relay = network.Relay(running.relay, *hub)
-                await server.relay.open()
-            self.servers[record.handle] = server
-            self._watch(server)
-            undo.pop_all()
-        log.info(
-            "started %s: %s, UID %d, port %d, pid %d",
-            record.handle, record.title, record.uid, port, running.outer.pid,
-        )  # fmt: skip
-        return server
-
-    def _new_record(self, plan: ServerPlan, hub: tuple[str, int] | None) -> Record:
-        host, port = hub or ("", 0)
-        return Record(
-            handle=_handle(plan),
-            username=plan.identity.username,
-            uid=plan.identity.uid,
-            course=plan.course,
-            title=plan.title,
-            mem_limit=plan.limits.mem_limit,
-            boot=processes.boot_id(),
-            begun=time.time(),
-            hub_host=host,
-            hub_port=port,
-        )
-
-    async def _make_cgroups(
-        self, record: Record, plan: ServerPlan, undo: contextlib.AsyncExitStack
-    ) -> Record:
-        """One for the server and one for its sandbox for grading: the record with both."""
-        fields = {"cgroup_folders": record.handle}
-        if plan.grading is not None:
-            fields["grading_folders"] = f"{record.handle}.grading"
-        for field_, key in fields.items():
-            cgroup = await asyncio.to_thread(self.hierarchy.make, key, plan.limits)
-            undo.push_async_callback(asyncio.to_thread, self._clear, cgroup)
-            changes = {"cgroup_version": cgroup.version, field_: cgroup.folders}
-            record = record.model_copy(update=changes)
-            self._records.write(record)
-        return record
-
-    async def _start_grading(
-        self, server: launch.Wanted, record: Record, undo: contextlib.AsyncExitStack
-    ) -> tuple[launch.Wanted, tuple[Process, ...]]:
-        """Start the second sandbox of an instructor's server.
-
-        Returns:
-            What the server's launch needs now, and the processes that end with it.
-        """
-        plan = grading.plan_of(server.plan)
-        folder = server.folder / "grading"
-        folder.mkdir(mode=0o700)
-        uid = plan.identity.uid if os.geteuid() == 0 else None
-        with grading.listen(folder / "socket", uid) as listening, contextlib.ExitStack() as opened:
-            wanted = launch.Wanted(
-                plan=plan,
-                environment=plan.environment,
-                folder=folder,
-                sources=self._open_sources(plan.mounts, opened),
-                listening=listening,
-                output=server.output,
-                cgroup=limits.Cgroup(record.cgroup_version, record.grading_folders),
-                relay=False,
-                command=(grading.RUNNER,),
-                first=True,
-            )
-            running = await self._run(launch.Launch(wanted))
-        undo.push_async_callback(asyncio.to_thread, _kill, running)
-        more = {**server.environment, **grading.VARIABLES}
-        changed = replace(server, environment=more, grading=str(folder / "socket"))
-        return changed, (running.init, running.outer)
-
-    def _open_sources(
-        self, mounts: tuple[Mount, ...], opened: contextlib.ExitStack
-    ) -> dict[str, int]:
-        sources: dict[str, int] = {}
-        with walk.opened_root(self._storage) as root:
-            for mount in mounts:
-                if mount.source not in sources:
-                    try:
-                        number = walk.open_folder(root, mount.source)
-                    except FileNotFoundError as error:
-                        raise walk.refused(mount.source, "is missing") from error
-                    opened.callback(os.close, number)
-                    sources[mount.source] = number
-        return sources
-
-    async def _run(self, started: launch.Launch) -> launch.Running:
-        """Run the launch in a thread; a cancelled one is stopped and waited for."""
-        work = asyncio.ensure_future(asyncio.to_thread(started.run))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            started.abort()
-            with contextlib.suppress(Exception):
-                running = await work
-                _kill(running)
-            raise
-
-    async def _launch(self, started: launch.Launch, server: Server) -> launch.Running:
-        """As :meth:`_run`; a failure carries the last lines of the log."""
-        try:
-            return await self._run(started)
-        except StartError as error:
-            server.pump.close()
-            said = logs.tail(self._records.of(server.record.handle), 5)
-            error.detail = f"{error.detail}; {said}".strip("; ")
-            raise
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -408,22 +253,6 @@ def _unwatch(server: Server) -> None:
         asyncio.get_running_loop().remove_reader(server.watched)
         os.close(server.watched)
         server.watched = -1
-
-
-def _handle(plan: ServerPlan) -> str:
-    """A name for the server's folder and cgroup, which says to people whose it is."""
-    name = f"{plan.identity.username}.{plan.server_name}"[:100].lower()
-    return re.sub(r"^[^a-z0-9]|[^a-z0-9_.-]", "x", name) + f".{random.token_hex(4)}"
-
-
-def _kill(running: launch.Running) -> None:
-    for process in (running.init, running.outer, *running.helpers):
-        process.signal(signal.SIGKILL)
-    for process in (running.outer, *running.helpers):
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(process.pid, 0)
-    if running.relay is not None:
-        running.relay.close()
 
 
 def _cause(record: Record, code: int | None, killed: int, stopping: bool) -> Ended:

@@ -82,16 +82,14 @@ def _config(ctx: Context, slug: str, teaching: bool) -> dict[str, dict[str, Any]
     }
 
 
-def fixed(people: str = PEOPLE, modules: str = f"{COURSE}/pymod") -> dict[str, dict[str, Any]]:
+def fixed(people: str = PEOPLE) -> dict[str, dict[str, Any]]:
     """What no line of a file takes back: students would have the gain, not who wrote the line.
 
     Args:
         people: folder inside that knows who has started as a student.
-        modules: folder inside with the course's Python modules, which tests may import.
     """
     return {
         "ExchangeFactory": {"collect": COLLECT},
         "ExchangeCollect": {"people": people},
         "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
-        "Execute": {"modules": modules},
     }

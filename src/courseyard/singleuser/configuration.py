@@ -45,7 +45,7 @@ def write(plan: dict[str, Any], folder: Path, program: Path, *, shared: bool = F
     jupyter = folder / "jupyter"
     (jupyter / "labconfig").mkdir(parents=True, exist_ok=True)
     config = server_config(plan, program)
-    if shared and plan.get("grading"):
+    if shared:
         # Whoever reaches a kernel's ports reads what it shows.
         config["KernelManager"] = {"transport": "ipc"}
     _dump(jupyter / "jupyter_server_config.json", config)

@@ -92,8 +92,9 @@ def main() -> None:
     inherited = os.environ.pop("COURSEYARD_SOCKET_FD", "")
     if not inherited:
         confine()
-    shared = not inherited  # the loopback, with the pod's second container
     plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
+    # The containers of a pod share its loopback, and students' code runs in the second one.
+    shared = not inherited and bool(plan.get("grading"))
     check_umask(plan["identity"]["umask"])
     home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
     # In a pod the folder above it is an empty volume; a sandbox brings the folder itself.
@@ -105,7 +106,7 @@ def main() -> None:
         log.warning("%s", problem)
     configuration = part("configuration")
     config = configuration.write(plan, home / ".courseyard", FOLDER, shared=shared)
-    if shared and plan.get("grading"):
+    if shared:
         # Short, since a path of a socket has 107 bytes at most.
         os.environ["JUPYTER_RUNTIME_DIR"] = str(home / ".courseyard" / "run")
     os.environ["JUPYTER_CONFIG_PATH"] = str(config)

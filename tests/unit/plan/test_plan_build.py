@@ -359,7 +359,6 @@ def test_nbgrader_of_an_instructor(world: World) -> None:
         "ExchangeFactory": {"collect": "courseyard_nbgrader.collect.ExchangeCollect"},
         "ExchangeCollect": {"people": "/srv/nbgrader/people"},
         "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
-        "Execute": {"modules": "/course/pymod"},
     }
     environment = world.plan("ines", "ng-instructor").environment
     assert environment["NBGRADER_REHEARSAL_EXCHANGE"] == nbgrader.rehearsal_exchange

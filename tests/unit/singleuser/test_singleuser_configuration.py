@@ -38,14 +38,11 @@ def plan(role: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-@pytest.mark.parametrize(
-    ("shared", "grading", "transport"),
-    [(True, {"mounts": []}, "ipc"), (True, None, None), (False, {"mounts": []}, None)],
-)
+@pytest.mark.parametrize(("shared", "transport"), [(True, "ipc"), (False, None)])
 def test_kernels_ports_are_closed_to_what_is_graded(
-    tmp_path: Path, shared: bool, grading: Any, transport: str | None
+    tmp_path: Path, shared: bool, transport: str | None
 ) -> None:
-    folder = configuration.write(plan("general", grading=grading), tmp_path, PROGRAM, shared=shared)
+    folder = configuration.write(plan("instructor"), tmp_path, PROGRAM, shared=shared)
     config = json.loads((folder / "jupyter_server_config.json").read_text())
     assert config.get("KernelManager", {}).get("transport") == transport
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from courseyard.plan.model import Grading, ServerPlan
+from courseyard.plan.model import Identity, ServerPlan
+from courseyard.singleuser.courseyard_nbgrader import tunnel
+from courseyard.singleuser.grading import runner
 
 CONTAINER = "grading"
-#: Containers of a pod share its loopback (singleuser/grading/runner.py).
-VARIABLES = {"COURSEYARD_GRADING": "tcp:127.0.0.1:8082"}
+#: Containers of a pod share its loopback.
+VARIABLES = {tunnel.ADDRESS: f"tcp:127.0.0.1:{runner.PORT}"}
 RUNNER = ("/opt/image/bin/python", "-I", "/opt/courseyard/singleuser/grading/runner.py")
 _TMP, _SHM = "grading-tmp", "grading-shm"
 #: What it asks for while it waits.
@@ -31,48 +33,34 @@ def volumes(plan: ServerPlan) -> list[dict[str, Any]]:
     ]
 
 
-def containers(
-    plan: ServerPlan, server: dict[str, Any], environment: dict[str, str], disk: str
-) -> list[dict[str, Any]]:
-    """The container beside the server's; none without grading.
+def container(server: dict[str, Any], limits: dict[str, str], inner: ServerPlan) -> dict[str, Any]:
+    """The container beside the server's.
 
     Args:
-        server: ``image``, ``imagePullPolicy`` of the server's.
-        environment: what every program of a pod gets, over the plan's.
-        disk: bytes of the node's disk that it may use.
+        server: what it has in common with the server's, and its ``env`` and ``volumeMounts``.
+        limits: what it may use, as quantities.
+        inner: its plan (backends/beside.py).
     """
-    if plan.grading is None:
-        return []
-    limits = plan.limits
-    variables = {**plan.grading.environment, **environment}
-    return [
-        {
-            "name": CONTAINER,
-            **server,
-            "command": list(RUNNER),
-            "restartPolicy": "Always",
-            "env": [
-                {"name": name, "value": value.replace("$", "$$")}
-                for name, value in sorted(variables.items())
-            ],
-            "securityContext": _rights(plan.grading),
-            "resources": {
-                "requests": {"cpu": _CORES, "memory": _MEMORY, "ephemeral-storage": disk},
-                "limits": {
-                    "cpu": f"{round(limits.cpu_limit * 1000)}m",
-                    "memory": str(limits.mem_limit),
-                    "ephemeral-storage": disk,
-                },
-            },
-            "volumeMounts": _mounts(plan.grading),
-        }
-    ]
-
-
-def _rights(grading: Grading) -> dict[str, Any]:
+    disk = {"ephemeral-storage": limits["ephemeral-storage"]}
     return {
-        "runAsUser": grading.identity.uid,
-        "runAsGroup": grading.identity.gid,
+        **server,
+        "name": CONTAINER,
+        "command": list(RUNNER),
+        "restartPolicy": "Always",
+        "securityContext": _rights(inner.identity),
+        "resources": {"requests": {"cpu": _CORES, "memory": _MEMORY, **disk}, "limits": limits},
+        "volumeMounts": [
+            {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
+            {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
+            *server["volumeMounts"],
+        ],
+    }
+
+
+def _rights(who: Identity) -> dict[str, Any]:
+    return {
+        "runAsUser": who.uid,
+        "runAsGroup": who.gid,
         "runAsNonRoot": True,
         "privileged": False,
         "allowPrivilegeEscalation": False,
@@ -80,23 +68,3 @@ def _rights(grading: Grading) -> dict[str, Any]:
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-
-
-def _mounts(grading: Grading) -> list[dict[str, Any]]:
-    return [
-        {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
-        {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
-        *(
-            {"name": "identity", "mountPath": f"/etc/{name}", "subPath": name, "readOnly": True}
-            for name in ("passwd", "group")
-        ),
-        *(
-            {
-                "name": "storage",
-                "mountPath": mount.target,
-                "subPath": mount.source,
-                "readOnly": True,
-            }
-            for mount in grading.mounts
-        ),
-    ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from courseyard.backends import identity
+from courseyard.backends import beside, identity
 from courseyard.backends.kubernetes import grading
 from courseyard.plan.model import Mount, ServerPlan
 from courseyard.settings import KubernetesSettings, Site
@@ -117,10 +117,22 @@ def _software(plan: ServerPlan, settings: KubernetesSettings) -> dict[str, Any]:
 
 
 def _beside(plan: ServerPlan, settings: KubernetesSettings) -> list[dict[str, Any]]:
+    """The container in which students' code is graded; none where nothing is."""
+    if plan.grading is None:
+        return []
+    inner = beside.plan_of(plan)
     software = _software(plan, settings)
-    server = {"image": software["image"], "imagePullPolicy": software["image_pull_policy"]}
-    common = {name: text for name, text in environment(plan).items() if name in _COMMON}
-    return grading.containers(plan, server, common, str(_NODE_DISK))
+    server = {
+        "image": software["image"],
+        "imagePullPolicy": software["image_pull_policy"],
+        "env": [
+            {"name": name, "value": value.replace("$", "$$")}
+            for name, value in sorted(environment(inner).items())
+        ],
+        "volumeMounts": [*_identity_mounts("passwd", "group"), *_storage_mounts(inner.mounts)],
+    }
+    limits = {**_quantities(plan.limits.cpu_limit, plan.limits.mem_limit), **_disk()}
+    return [grading.container(server, limits, inner)]
 
 
 def full_reference(reference: str, registry: str) -> str:
@@ -161,7 +173,7 @@ def _rights(plan: ServerPlan) -> dict[str, Any]:
 def _resources(plan: ServerPlan) -> dict[str, Any]:
     """Requests and limits; as text too, because a quantity is text in Kubernetes' own schema."""
     limits = plan.limits
-    disk = {"ephemeral-storage": str(_NODE_DISK)}
+    disk = _disk()
     return {
         "mem_limit": limits.mem_limit,
         "mem_guarantee": limits.mem_guarantee,
@@ -176,6 +188,10 @@ def _resources(plan: ServerPlan) -> dict[str, Any]:
             **limits.extra_guarantees,
         },
     }  # fmt: skip
+
+
+def _disk() -> dict[str, str]:
+    return {"ephemeral-storage": str(_NODE_DISK)}
 
 
 def _quantities(cores: float, memory: int) -> dict[str, str]:
@@ -215,10 +231,6 @@ def annotations_of(plan: ServerPlan) -> dict[str, str]:
         "courseyard/username": who.username,
         **{f"{ANNOTATION}{name}": text for name, text in texts.items()},
     }
-
-
-#: Variables of :func:`environment` that are the same in every container of a pod.
-_COMMON = ("PATH", "HOME", "USER", "LOGNAME", "LANG")
 
 
 def environment(plan: ServerPlan) -> dict[str, str]:
@@ -261,12 +273,14 @@ def volume_mounts(plan: ServerPlan) -> list[dict[str, Any]]:
         {"name": _HOME, "mountPath": home},
         {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
         {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
-        *(
-            {"name": _IDENTITY, "mountPath": path, "subPath": name, "readOnly": True}
-            for name, path in FILES.items()
-        ),
+        *_identity_mounts(*FILES),
         *_storage_mounts(plan.mounts),
     ]
+
+
+def _identity_mounts(*names: str) -> Iterator[dict[str, Any]]:
+    for name in names:
+        yield {"name": _IDENTITY, "mountPath": FILES[name], "subPath": name, "readOnly": True}
 
 
 def _storage_mounts(mounts: tuple[Mount, ...]) -> Iterator[dict[str, Any]]:

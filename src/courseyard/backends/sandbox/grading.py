@@ -1,6 +1,6 @@
 """The second sandbox of an instructor's server, in which students' code is graded.
 
-It is an ordinary launch of a plan made from the server's. Its socket lies in a folder that the server
+It is an ordinary launch of a plan made from the server's (backends/beside.py). Its socket lies in a folder that the server
 sees read-only; the sandbox itself has the open socket and no folder of the server's.
 """
 
@@ -11,28 +11,11 @@ import socket
 from pathlib import Path
 
 from courseyard.backends.sandbox import namespaces
-from courseyard.plan.model import ServerPlan
+from courseyard.singleuser.courseyard_nbgrader import tunnel
 
 RUNNER = f"{namespaces.PROGRAMS}/grading/runner.py"
-#: What an instructor's programs connect to (courseyard_nbgrader/tunnel.py).
-VARIABLES = {"COURSEYARD_GRADING": f"unix:{namespaces.GRADING}/socket"}
-
-
-def plan_of(plan: ServerPlan) -> ServerPlan:
-    """The plan of the second sandbox; ``plan.grading`` is set."""
-    assert plan.grading is not None
-    return plan.model_copy(
-        update={
-            "identity": plan.grading.identity,
-            "mounts": plan.grading.mounts,
-            "environment": plan.grading.environment,
-            "storage": (),
-            "home_links": (),
-            "nbgrader": None,
-            "grading": None,
-            "network": "none",
-        }
-    )
+#: What an instructor's programs connect to.
+VARIABLES = {tunnel.ADDRESS: f"unix:{namespaces.GRADING}/socket"}
 
 
 def listen(folder: Path, uid: int | None) -> socket.socket:

@@ -305,8 +305,17 @@ def kill_unfinished(folder: Path) -> None:
     """Kill what a start that did not finish left, by the status file in ``folder``."""
     pid = _status(folder).get("child-pid")
     with contextlib.suppress(OSError):
-        if pid and Path(f"/proc/{pid}/comm").read_text().strip() == "bwrap":
+        if pid and _first_of_a_namespace(pid):
             Process.of(pid).signal(signal.SIGKILL)
+
+
+def _first_of_a_namespace(pid: int) -> bool:
+    """Whether a process is what bubblewrap made: another one may have its number by now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, numbers = line.partition(":")
+        if name == "NSpid":
+            return len(numbers.split()) > 1 and numbers.split()[-1] == "1"
+    return False
 
 
 def exit_code(folder: Path) -> int | None:

@@ -18,19 +18,17 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient.exceptions import DeadKernelError
 from nbgrader import preprocessors
-from traitlets import Float, Unicode
+from traitlets import Float
 
 from .tunnel import PORTS, RemoteKernel
 
 #: What a notebook may ask for; nothing else of this server's environment goes along.
-_VARIABLES = ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING")
+_VARIABLE = "NBGRADER_EXECUTION"
 
 
 class SandboxProvisioner(LocalProvisioner):
     """Starts the kernel beyond the tunnel."""
 
-    modules: Path | None = None
-    seconds: float = 0
     kernel: RemoteKernel | None = None
 
     @property
@@ -40,19 +38,18 @@ class SandboxProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         manager = self.parent
         file = os.path.realpath(manager.connection_file)
-        known = {**os.environ, **kwargs.get("env", {})}
-        environment = {name: known[name] for name in _VARIABLES if name in known}
+        environment = {**self.kernel_spec.env, _VARIABLE: os.environ.get(_VARIABLE, "")}
         self.kernel = manager.kernel = await asyncio.to_thread(
             RemoteKernel,
             [word.replace(file, "{connection_file}") for word in cmd],
-            environment={**self.kernel_spec.env, **environment},
+            environment=environment,
             connection={
                 "key": manager.session.key.decode(),
                 "signature_scheme": manager.session.signature_scheme,
             },
             folder=Path(kwargs.get("cwd") or "."),
-            modules=self.modules,
-            seconds=self.seconds,
+            modules=manager.modules,
+            seconds=manager.seconds,
         )
         manager.ip = self.kernel.prefix
         self.connection_info = manager.get_connection_info()
@@ -95,21 +92,20 @@ class SandboxKernelManager(AsyncKernelManager):
             self.transport = "ipc"
             for name, number in PORTS.items():
                 setattr(self, name, number)
-            provisioner = SandboxProvisioner(
+            self.provisioner = SandboxProvisioner(
                 kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
             )
-            provisioner.modules, provisioner.seconds = self.modules, self.seconds
-            self.provisioner = provisioner
         return await super()._async_pre_start_kernel(**kw)
 
 
 class Execute(preprocessors.Execute):
     """It has nbgrader's name, so that nbgrader's settings and options for it hold."""
 
-    modules = Unicode("", help="Folder of Python modules that tests may import.").tag(config=True)
     notebook_timeout = Float(
         1800, help="Seconds that all cells of a notebook may take together; 0: without a limit."
     ).tag(config=True)
+
+    _manager: Any = None  # stays when nbclient lets go of it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "kernel_manager_class": SandboxKernelManager})
@@ -118,7 +114,8 @@ class Execute(preprocessors.Execute):
 
     def create_kernel_manager(self) -> Any:
         manager = super().create_kernel_manager()
-        manager.modules = Path(self.modules) if self.modules else None
+        # What tests may import, as in the instructors' servers.
+        manager.modules = Path(self.config.CourseDirectory.root, "pymod")
         manager.seconds = self.notebook_timeout
         self._manager = manager
         return manager
@@ -127,7 +124,7 @@ class Execute(preprocessors.Execute):
         try:
             return super().preprocess(*args, **kwargs)
         except (DeadKernelError, RuntimeError) as error:
-            kernel = self._manager.kernel
+            kernel = getattr(self._manager, "kernel", None)
             if kernel is None or not kernel.ended.wait(1):
                 raise
             raise DeadKernelError(f"The kernel of the notebook ended: {kernel.reason}") from error

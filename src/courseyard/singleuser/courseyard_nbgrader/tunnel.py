@@ -95,7 +95,7 @@ class RemoteKernel:
             "do": "start",
             "argv": argv,
             "environment": environment,
-            "connection": connection,
+            "connection": {**connection, **PORTS},
             "seconds": seconds,
         }
         try:

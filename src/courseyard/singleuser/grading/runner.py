@@ -22,6 +22,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -37,8 +38,6 @@ KERNEL = Path(__file__).resolve().with_name("kernel.py")
 PORT = 8082
 FOLDER = Path("/tmp/kernel")  # noqa: S108  a file system of this sandbox alone
 WRITABLE = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108
-#: Sockets of a kernel by their numbers, which end their names.
-PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 MOST = 64  # connections at once
 PATIENCE = 10.0  # seconds to end processes
 CONNECT = 60.0  # seconds for a kernel to open a channel
@@ -152,7 +151,6 @@ class Runner:
                     answer(connection, {"error": f"{type(error).__name__}: {error}"})
 
     def _start(self, connection: socket.socket, stream: BinaryIO, request: dict[str, Any]) -> None:
-        self._clean()
         output = -1
         try:
             pid, output = self._launch(stream, request)
@@ -171,7 +169,7 @@ class Runner:
             self._kernel = ""
             if output >= 0:
                 os.close(output)
-            self._clean()
+            self.clean()
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # ends the listener
 
@@ -186,7 +184,6 @@ class Runner:
                     **request["connection"],
                     "transport": "ipc",
                     "ip": str(FOLDER / "channels" / "k"),
-                    **PORTS,
                 }
             )
         )
@@ -204,7 +201,7 @@ class Runner:
                 self.processes.signal(pid, json.loads(line)["signal"])
         self.processes.signal(pid, signal.SIGKILL)
 
-    def _clean(self) -> None:
+    def clean(self) -> None:
         """Nothing of the last kernel stays; where that fails, neither does this sandbox."""
         try:
             self.processes.end_all()
@@ -230,9 +227,7 @@ class Runner:
             raise OSError(f"{folder} cannot be emptied")
 
     def _connect(self, connection: socket.socket, request: dict[str, Any]) -> None:
-        channel = request["channel"]
-        if channel not in PORTS.values():
-            raise ValueError("no such channel")
+        channel = int(request["channel"])
         with socket.socket(socket.AF_UNIX) as kernel:
             deadline = time.monotonic() + CONNECT
             while True:
@@ -266,9 +261,13 @@ class Limited:
 
 
 def mount_points() -> set[Path]:
-    """Where something is mounted, such as an image below /tmp, as the kernel writes it."""
+    """Where something is mounted, such as an image below /tmp.
+
+    The kernel writes white space and backslashes as ``\\ooo`` (proc_pid_mountinfo(5)).
+    """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {Path(line.split()[4].encode().decode("unicode_escape")) for line in lines}
+    names = (line.split()[4] for line in lines)
+    return {Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), name)) for name in names}
 
 
 def unpack(archive: Limited, folder: Path) -> None:
@@ -351,6 +350,7 @@ def main() -> None:
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     runner = Runner()
+    runner.clean()  # in a pod its folders outlive it
     room = threading.Semaphore(MOST)
 
     def serve(connection: socket.socket) -> None:
