@@ -114,9 +114,17 @@ class Ingress:
         return dict(json.loads(said))
 
     def ready(self) -> None:
-        """Once the site answers through the ingress, too: services follow pods a little later."""
+        """Once the site answers through the ingress, too: services follow pods a little later.
+
+        A proxy that ends goes on answering what reaches it, by its old settings.
+        """
         self.site.ready()
+        self.site.wait(self._one_proxy, 60, "the last proxy does not end")
         self.site.wait(self._answers, 60, "the site does not answer through the ingress")
+
+    def _one_proxy(self) -> bool:
+        pods = self.site.pods(self.site.namespace)
+        return sum(pod["metadata"]["name"].startswith("proxy-") for pod in pods) == 1
 
     def _answers(self) -> bool:
         try:

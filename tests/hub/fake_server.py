@@ -5,6 +5,7 @@ Started as a process of its own by ``local_backend``; standard library alone.
 
 import json
 import os
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,8 @@ def main() -> None:
         time.sleep(600)
     if way == "slow":
         time.sleep(3)
+    if way == "lingers":
+        signal.signal(signal.SIGTERM, lambda *_: (time.sleep(7), os._exit(0)))
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["FAKE_PORT"])), Handler).serve_forever()
 
 

@@ -55,6 +55,10 @@ COURSES: dict[str, dict[str, Any]] = {
         "name": "Slow Start",
         "kubespawner_override": {"environment": {"FAKE_WAY": "slow"}},
     },
+    "lingers": {
+        "name": "Slow Stop",
+        "kubespawner_override": {"environment": {"FAKE_WAY": "lingers"}},
+    },
     "never": {
         "name": "Never Answers",
         "kubespawner_override": {"environment": {"FAKE_WAY": "never"}, "http_timeout": 3},

@@ -250,6 +250,24 @@ def test_a_start_can_be_cancelled(hub: Hub) -> None:
     assert "slow" not in api(visitor, "GET", "/users/otso").json()["servers"]
 
 
+def test_a_start_waits_for_the_end_of_the_last_run(hub: Hub) -> None:
+    """Whoever starts again at once sees that it stops, never a page that is not there."""
+    visitor, other = hub.visitor("otso"), hub.visitor("otso")
+    visitor.act("/hub/go/lingers")
+    visitor.wait_running("lingers")
+    stop = threading.Thread(target=other.act, args=("/hub/stop/lingers",))
+    stop.start()
+    time.sleep(0.5)
+    still = visitor.act("/hub/go/lingers")
+    assert still.status_code == 200
+    assert "Stopping Slow Stop" in still.text
+    assert 'content="2; url=/hub/home"' in still.text
+    visitor.act("/hub/go/lingers")
+    assert visitor.wait_running("lingers").url.endswith("/user/otso/lingers/")
+    stop.join()
+    visitor.act("/hub/stop/lingers")
+
+
 def test_the_person_is_told_why_a_server_ended(hub: Hub) -> None:
     visitor = hub.visitor("otso")
     visitor.act("/hub/go/mlbp2026")

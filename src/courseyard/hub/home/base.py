@@ -19,6 +19,8 @@ from courseyard.settings import Site
 
 #: How long a click waits for its start before the progress page is shown, in seconds.
 _SHORT = 1.0
+#: How long a click waits for the last run of its server to end, in seconds.
+_STOPPING = 5.0
 
 
 class Page(BaseHandler):
@@ -47,6 +49,8 @@ class Page(BaseHandler):
             if spawner.ready and await spawner.poll_and_notify() is None:
                 self.redirect(self.get_next_url(user, default=user.server_url(name)))
                 return
+            if spawner.pending == "stop" and spawner._stop_future:
+                await asyncio.wait([spawner._stop_future], timeout=_STOPPING)
             if spawner.pending:
                 self.redirect(self._pending_url(user, name))
                 return

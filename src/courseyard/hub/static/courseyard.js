@@ -47,5 +47,6 @@ if (start) {
   };
   source.onerror = () => { source.close(); setTimeout(() => location.reload(), 2000); };
 }
-const again = document.querySelector("[data-reload]");
-if (again) setTimeout(() => location.reload(), 1000 * Number(again.dataset.reload));
+// Once a server has stopped, the page about it is gone.
+const stopping = document.querySelector("[data-next]");
+if (stopping) setTimeout(() => location.replace(stopping.dataset.next), 2000);
