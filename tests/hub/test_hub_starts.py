@@ -310,6 +310,14 @@ def test_a_restart_of_the_hub_cuts_nobody_off(own_hub: Callable[..., Hub]) -> No
     assert "running since" not in visitor.get("/hub/home").text
 
 
+def test_looking_for_garbage_leaves_out_what_stays(own_hub: Callable[..., Hub]) -> None:
+    """A full collection through all that a hub holds would stop its event loop."""
+    more = "import gc\n(here / 'kept').write_text(f'{gc.get_freeze_count()} {len(gc.get_objects())}')\n"
+    kept, looked_at = (int(n) for n in (own_hub(more=more).folder / "kept").read_text().split())
+    assert kept > 50_000
+    assert looked_at < kept / 10
+
+
 def test_the_log_in_page_is_limited(own_hub: Callable[..., Hub]) -> None:
     hub = own_hub(proxy={"login_rate": 5})
     visitor = hub.visitor()
