@@ -90,7 +90,9 @@ def become(plan: dict[str, Any], descriptor: str) -> None:
     """Serve until the hub or the person ends it."""
     InheritedSocketServer.inherited = take_socket(descriptor)
     # Not before the environment is complete: it is read when the module is imported.
+    from jupyterhub.singleuser import extension
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
+    extension.HubOAuth = importlib.import_module(f"{__package__}.hubauth").PatientHubOAuth
     JupyterHubSingleUser.serverapp_class = InheritedSocketServer
     JupyterHubSingleUser.launch_instance(argv=[])
