@@ -5,12 +5,14 @@
 A plan is compared with writing the same plan as JSON (pydantic's own serialiser), the offers with
 looking through all courses naively. Medians of several rounds, baseline in the same run. Times are
 CPU time of this thread: nothing here waits, so that is what it takes where nothing else runs.
-Goals: a plan under 0.2 ms; offers under 1 ms and flat from 10 to 10,000 courses.
+Goals: a plan under 0.2 ms; offers under 1 ms and flat: with 10,000
+courses as with 1,000 (the page of 10 shows fewer).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import sys
 import tempfile
@@ -114,6 +116,8 @@ def main() -> int:
     rows = []
     for count in (10, 1_000, 10_000):
         site, snapshot = snapshot_of(count)
+        gc.collect()
+        gc.freeze()  # as a hub does
         if count == 1_000:
             rows += bench_plan(site, snapshot, rounds)
         rows.append(bench_offers(site, snapshot, rounds))
@@ -121,7 +125,7 @@ def main() -> int:
         print(f"{name:<28} {ours:8.3f} ms   {baseline:<24} {base:8.3f} ms")
     plans = [ours for name, ours, *_ in rows if name.startswith("plan")]
     pages = [ours for name, ours, *_ in rows if name.startswith("offers")]
-    met = max(plans) < 0.2 and max(pages) < 1.0 and pages[-1] < 3 * pages[0]
+    met = max(plans) < 0.2 and max(pages) < 1.0 and pages[2] < 1.5 * pages[1]
     print(f"goals (plan < 0.2 ms, offers < 1 ms and flat): {'met' if met else 'MISSED'}")
     return 0 if met else 1
 

@@ -7,7 +7,7 @@ first that fits decides, and its name goes to the log, to ``courseyard plan`` an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -186,7 +186,12 @@ def refuse_person(site: Site, person: Person) -> Decision | None:
 
 
 def decide(
-    site: Site, person: Person, course: Course | None, action: Action, now: datetime
+    site: Site,
+    person: Person,
+    course: Course | None,
+    action: Action,
+    now: datetime,
+    look: Callable[[Course], Standing] | None = None,
 ) -> Decision:
     """Whether ``person`` may do ``action``; every "yes" has a rule below, all else is "no".
 
@@ -196,6 +201,7 @@ def decide(
         course: None for :attr:`Action.START_GENERAL`, and for a course that does not exist.
         action: what they want.
         now: an aware time.
+        look: what gives the person's standing, where it is asked for more than once.
     """
     refused = refuse_person(site, person)
     if refused is not None:
@@ -204,7 +210,8 @@ def decide(
         return Decision(True, "everyone", "General environments are open to everyone.")
     if course is None:
         return _NO_COURSE
-    return standing(site, person, course, now).decide(action)
+    found = look(course) if look else standing(site, person, course, now)
+    return found.decide(action)
 
 
 @dataclass(frozen=True, slots=True)

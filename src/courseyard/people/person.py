@@ -26,4 +26,4 @@ class Person:
 
     def in_group(self, name: str) -> bool:
         """Whether the person is a member of the group ``name``."""
-        return any(group.name == name for group in self.groups)
+        return name in [group.name for group in self.groups]

@@ -19,7 +19,7 @@ from courseyard.plan.context import Context, Known
 from courseyard.plan.environment import environment_of
 from courseyard.plan.grading import grading_of
 from courseyard.plan.identity import identity_of
-from courseyard.plan.limits import culling_of, kubernetes_of, limits_of, override_of, pick
+from courseyard.plan.limits import culling_of, kubernetes_of, limits_of, pick
 from courseyard.plan.model import HomeLink, PlanImage, ServerPlan
 from courseyard.plan.mounts import storage_of
 from courseyard.plan.nbgrader import nbgrader_of
@@ -50,14 +50,15 @@ def plan_server(
         PlanError: the course asks for an image, a group or directories that are not there.
     """
     course = _find(site, known, target)
-    decision = decide(site, person, course, target.action, now)
+    ctx = _context(site, known, person, target, course, now)
+    decision = decide(site, person, course, target.action, now, ctx.standing)
     if not decision:
         raise DeniedError(
             decision.message,
             "Your course page shows what you can start.",
             detail=f"rule {decision.rule}: {person.username} to {target}",
         )
-    return _plan(_context(site, known, person, target, course, now), decision)
+    return _plan(ctx, decision)
 
 
 def _find(site: Site, known: Known, target: Target) -> Course | None:
@@ -205,7 +206,7 @@ def _home_links(of_site: tuple[str, ...]) -> tuple[HomeLink, ...]:
 
 
 def _default_url(ctx: Context) -> str:
-    own = override_of(ctx).default_url
+    own = ctx.override.default_url
     if own is not None:
         ctx.reasons["default_url"] = "`kubespawner_override.default_url` of the course"
         return own

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from courseyard.access import Role, Standing, standing
 from courseyard.errors import PlanError
 from courseyard.images.catalog import ImageCatalog
 from courseyard.people.person import Person
-from courseyard.registry.course import Course
+from courseyard.registry.course import Course, Override
 from courseyard.settings import Environment, Site
+
+_NOTHING = Override()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Known:
     named: Callable[[str], Iterable[Course]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """One person's wish, decided and looked up; lives for one plan only (trap 6)."""
 
@@ -45,6 +47,12 @@ class Context:
     taught: tuple[Course, ...]  # with directories; empty in student servers
     reasons: dict[str, str] = field(default_factory=dict)
     _standings: dict[str, Standing] = field(default_factory=dict)
+    teaching: bool = field(init=False)
+    override: Override = field(init=False)  # the course's; an empty one in general servers
+
+    def __post_init__(self) -> None:
+        self.teaching = self.role is Role.INSTRUCTOR
+        self.override = _NOTHING if self.course is None else self.course.kubespawner_override
 
     def standing(self, course: Course) -> Standing:
         """What the person is to ``course``; found out once for each course."""
@@ -56,11 +64,18 @@ class Context:
 
     def as_role(self, role: Role) -> Context:
         """The same person and course in another role, which teaches nothing; reasons are its own."""
-        return replace(self, role=role, taught=(), reasons={})
-
-    @property
-    def teaching(self) -> bool:
-        return self.role is Role.INSTRUCTOR
+        return Context(
+            site=self.site,
+            known=self.known,
+            person=self.person,
+            role=role,
+            course=self.course,
+            environment_key=self.environment_key,
+            environment=self.environment,
+            now=self.now,
+            taught=(),
+            _standings=self._standings,
+        )
 
     def home_of(self, course: Course) -> Course:
         """The course that owns the directories that ``course`` uses.

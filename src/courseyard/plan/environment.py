@@ -24,7 +24,8 @@ def environment_of(
     """All variables: defaults, then the site's, then the course's, and ours over all of them."""
     wished = {"EDITOR": "nano"} | dict(ctx.site.servers.environment)
     reasons = ctx.reasons
-    reasons.update((f"environment.{n}", "`servers.environment` of the site") for n in wished)
+    for name in wished:
+        reasons[f"environment.{name}"] = "`servers.environment` of the site"
     if "EDITOR" not in ctx.site.servers.environment:
         reasons["environment.EDITOR"] = "the default"
     if ctx.course is not None:
@@ -38,8 +39,9 @@ def environment_of(
         paths.append(wished["PYTHONPATH"])
     ours["PYTHONPATH"] = ":".join(paths)
     kept = {n: v for n, v in wished.items() if not n.startswith(_NOT_FOR_FILES)}
-    for name in (ours.keys() & wished.keys()) | (wished.keys() - kept.keys()):
-        reasons.pop(f"environment.{name}", None)
+    for name in wished:
+        if name in ours or name not in kept:
+            reasons.pop(f"environment.{name}", None)
     return kept | ours
 
 

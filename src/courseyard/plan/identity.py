@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from courseyard.access import Role
 from courseyard.errors import PlanError
 from courseyard.plan.context import Context
@@ -71,12 +73,18 @@ def _supplementary(ctx: Context, primary: int) -> tuple[GroupEntry, ...]:
             continue  # its files are not mounted either
         if home.gid is not None and home.gid not in found and home.gid != primary:
             reason = f"you are an instructor of {home.slug}"
-            found[home.gid] = GroupEntry(name=prefix + home.slug, gid=home.gid, reason=reason)
+            found[home.gid] = _entry(prefix + home.slug, home.gid, reason)
     for name, gid in _extra(ctx):
         if gid not in found and gid != primary:
             key = "extra_instructor_groups" if ctx.teaching else "extra_student_groups"
-            found[gid] = GroupEntry(name=name, gid=gid, reason=f"`{key}` of the course")
+            found[gid] = _entry(name, gid, f"`{key}` of the course")
     return tuple(found.values())
+
+
+@lru_cache(maxsize=8192)
+def _entry(name: str, gid: int, reason: str) -> GroupEntry:
+    # Kept, as mounts are: it holds nothing that can change.
+    return GroupEntry(name=name, gid=gid, reason=reason)
 
 
 def _extra(ctx: Context) -> tuple[tuple[str, int], ...]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from operator import attrgetter
 from typing import TypeVar
 
 from courseyard.plan.context import Context
 from courseyard.plan.model import Culling, Kubernetes, Limits
-from courseyard.registry.course import Override
 
 T = TypeVar("T", int, float)
-_NOTHING = Override()
-
-
-def override_of(ctx: Context) -> Override:
-    """The course's ``kubespawner_override``; an empty one in general servers."""
-    return _NOTHING if ctx.course is None else ctx.course.kubespawner_override
+#: What of a course's override only a cluster reads.
+_of_cluster = attrgetter(*Kubernetes.model_fields)
 
 
 def pick(ctx: Context, section: str, name: str, default: T) -> T:
@@ -27,7 +23,7 @@ def pick(ctx: Context, section: str, name: str, default: T) -> T:
         name: of the key in ``kubespawner_override`` and of the setting.
         default: the site's value.
     """
-    value: T | None = getattr(override_of(ctx), name)
+    value: T | None = getattr(ctx.override, name)
     if value is None:
         ctx.reasons[section + name] = f"`servers.{name}` of the site"
         return default
@@ -41,11 +37,11 @@ def limits_of(ctx: Context) -> Limits:
     mem_limit = pick(ctx, "limits.", "mem_limit", servers.mem_limit)
     guarantee = servers.mem_guarantee_instructor if ctx.teaching else servers.mem_guarantee
     mem_guarantee = pick(ctx, "limits.", "mem_guarantee", guarantee)
-    if ctx.teaching and override_of(ctx).mem_guarantee is None:
+    if ctx.teaching and ctx.override.mem_guarantee is None:
         ctx.reasons["limits.mem_guarantee"] = "`servers.mem_guarantee_instructor` of the site"
     cpu_limit = pick(ctx, "limits.", "cpu_limit", servers.cpu_limit)
     cpu_guarantee = pick(ctx, "limits.", "cpu_guarantee", servers.cpu_guarantee)
-    override = override_of(ctx)
+    override = ctx.override
     if override.extra_resource_limits:
         reason = "`kubespawner_override.extra_resource_limits` of the course"
         ctx.reasons["limits.extra_limits"] = reason
@@ -84,8 +80,8 @@ def culling_of(ctx: Context) -> Culling:
 
 def kubernetes_of(ctx: Context) -> Kubernetes:
     """What only a cluster reads, copied, so that no two plans share a value (trap 6)."""
-    override = override_of(ctx)
-    if not any(getattr(override, name) for name in Kubernetes.model_fields):
+    override = ctx.override
+    if not any(_of_cluster(override)):
         return Kubernetes()
     return Kubernetes(
         node_selector=dict(override.node_selector),

@@ -31,7 +31,7 @@ class Storage:
     needs: tuple[StorageNeed, ...]
 
     def has(self, target: str) -> bool:
-        return any(each.target == target for each in self.mounts)
+        return target in [each.target for each in self.mounts]
 
 
 def user_source(person: Person) -> str:

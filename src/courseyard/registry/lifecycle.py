@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from operator import attrgetter
 
 from courseyard.registry.course import Course
 
@@ -23,6 +25,7 @@ _DATES = (
     ("archive_date", State.ARCHIVED),
     ("delete_date", State.DELETABLE),
 )
+_dates: Callable[[Course], tuple[datetime | None, ...]] = attrgetter(*(name for name, _ in _DATES))
 
 
 def state(course: Course, now: datetime, tz: tzinfo) -> State:
@@ -38,8 +41,7 @@ def state(course: Course, now: datetime, tz: tzinfo) -> State:
     """
     moment = _aware(now, tz)
     latest: tuple[datetime, State] | None = None
-    for field, result in _DATES:
-        value: datetime | None = getattr(course, field)
+    for value, (_, result) in zip(_dates(course), _DATES, strict=True):
         if value is None:
             continue
         at = _aware(value, tz)
@@ -57,8 +59,7 @@ def state(course: Course, now: datetime, tz: tzinfo) -> State:
 
 def changes(course: Course, tz: tzinfo) -> tuple[float, ...]:
     """The moments (seconds since 1970) at which the state may change."""
-    values = (getattr(course, field) for field, _ in _DATES)
-    return tuple(_aware(value, tz).timestamp() for value in values if value is not None)
+    return tuple(_aware(value, tz).timestamp() for value in _dates(course) if value is not None)
 
 
 def _aware(value: datetime, tz: tzinfo) -> datetime:

@@ -219,8 +219,8 @@ class Snapshot:
     def of_person(self, username: str) -> tuple[Course, ...]:
         """Courses whose files name ``username`` in any role; an e-mail address works as well."""
         key = username.lower() if "@" in username else username
-        found = (self.courses.get(slug) for slug in self._people.get(key))
-        return tuple(course for course in found if course is not None)
+        found = [self.courses.get(slug) for slug in self._people.get(key)]
+        return tuple([course for course in found if course is not None])
 
     def public(self, now: datetime) -> Sequence[Course]:
         """Courses that everyone sees at ``now``, by title; kept until the next one changes."""
