@@ -56,7 +56,7 @@ COURSES: dict[str, dict[str, Any]] = {
         "kubespawner_override": {"environment": {"FAKE_WAY": "slow"}},
     },
     "lingers": {
-        "name": "Slow Stop",
+        "name": "Lingering",
         "kubespawner_override": {"environment": {"FAKE_WAY": "lingers"}},
     },
     "never": {

@@ -260,7 +260,7 @@ def test_a_start_waits_for_the_end_of_the_last_run(hub: Hub) -> None:
     time.sleep(0.5)
     still = visitor.act("/hub/go/lingers")
     assert still.status_code == 200
-    assert "Stopping Slow Stop" in still.text
+    assert "Stopping Lingering" in still.text
     assert 'content="2; url=/hub/home"' in still.text
     visitor.act("/hub/go/lingers")
     assert visitor.wait_running("lingers").url.endswith("/user/otso/lingers/")
