@@ -110,7 +110,7 @@ def _of_cluster(folder: Path, *, probing: bool) -> list[Problem]:
     if find_spec("kubernetes_asyncio") is None:
         raise UnsupportedError(
             "This installation cannot ask a cluster: the extra `kubernetes` is missing.",
-            "Install it: pip install 'courseyard[kubernetes]'.",
+            "Install it with Courseyard's wheel: pip install './courseyard-….whl[kubernetes]'.",
         )
     with output.progress_when_long("Asking the cluster") as tell:
         from courseyard.backends.kubernetes.check import run  # needs the extra, and seconds

@@ -251,7 +251,7 @@ def _failed(errors: str) -> ImageError:
     lines = [line for line in errors.strip().splitlines() if line.strip()]
     return ImageError(
         "The image could not be built.",
-        "Look at the lines above, check the connection to the package index, and try again.",
+        "Look at the lines below, check the connection to the package index, and try again.",
         detail="\n".join(lines[-20:]),
     )
 

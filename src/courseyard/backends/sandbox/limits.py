@@ -7,6 +7,7 @@ told by ``oom_kill`` in ``memory.oom_control`` (v1) or ``memory.events`` (v2).
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -174,10 +175,19 @@ def detect(name: str = "courseyard", *, proc: Path = Path("/proc/self")) -> Hier
         try:
             found = make(name, mounts, proc)
         except OSError as error:
-            return Hierarchy(why_not=f"cgroups cannot be made: {error}")
+            return Hierarchy(why_not=f"cgroups cannot be made: {_reason(error)}")
         if found is not None:
             return found
     return Hierarchy(why_not="no cgroup controllers for memory, cpu and pids are mounted")
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EBUSY:
+        return (
+            "others run in the same one; a systemd service needs Delegate=yes and "
+            "DelegateSubgroup=courseyard-agent"
+        )
+    return str(error)
 
 
 def _mounts(proc: Path) -> Iterator[tuple[str, str, str, str]]:
