@@ -82,7 +82,8 @@ async def pod_times(kube: Kube, namespace: str) -> AsyncIterator[dict[str, float
             pods = client.CoreV1Api(api)
             async for event in stream.stream(pods.list_namespaced_pod, namespace):
                 pod: dict[str, Any] = event["raw_object"]
-                name = _username(pod)
+                if not (name := _username(pod)):
+                    continue
                 created.setdefault(name, time.monotonic())
                 if pod["status"].get("phase") == "Running":
                     took.setdefault(name, time.monotonic() - created[name])
@@ -97,7 +98,9 @@ async def pod_times(kube: Kube, namespace: str) -> AsyncIterator[dict[str, float
 
 
 def _username(pod: dict[str, Any]) -> str:
-    return str(pod["metadata"]["annotations"]["hub.jupyter.org/username"])
+    """Whose server it is; "" for pods that are none, as those of the image pre-puller."""
+    found: dict[str, str] = pod["metadata"].get("annotations") or {}
+    return found.get("hub.jupyter.org/username", "")
 
 
 async def until_page(place: Place, cookies: dict[str, str], seconds: float = 300) -> float:
