@@ -23,7 +23,9 @@ from courseyard.sitefile import load_site
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "state", "storage", "passwords.yaml", ".*")
 #: Parts of the example that belong to its courses.
 _DEMO_ONLY = ("courses", "course")
-_IGNORED = "state/\nstorage/\npasswords.yaml\nsecrets/\ntls/\nimages/*\n!images/*.in\n!images/*.txt\n"
+_IGNORED = (
+    "state/\nstorage/\npasswords.yaml\nsecrets/\ntls/\nimages/*\n!images/*.in\n!images/*.txt\n"
+)
 _NOBODY = """\
 # The people of this site: username → uid, gid, name, email, groups.
 # A real university takes them from its own directory (people.source: nss).
