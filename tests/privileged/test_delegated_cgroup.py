@@ -46,7 +46,10 @@ def service() -> Iterator[tuple[Path, str, int]]:
     require("root")
     top, controller = _top()
     had = controller in (top / "cgroup.subtree_control").read_text().split()
-    (top / "cgroup.subtree_control").write_text(f"+{controller}")
+    try:
+        (top / "cgroup.subtree_control").write_text(f"+{controller}")
+    except OSError as error:
+        pytest.skip(f"the groups of this machine are not its own: {error}")
     folder = top / f"cy-test-{os.getpid()}.service"
     folder.mkdir()
     other = subprocess.Popen(["sleep", "60"])
