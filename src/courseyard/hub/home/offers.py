@@ -38,6 +38,9 @@ STAFF = frozenset(
     {Relation.INSTRUCTOR, Relation.MANAGER, Relation.SUPERVISOR, Relation.ADMINISTRATOR}
 )
 
+#: What a course can be started as, in the order of its buttons.
+_ROLES = ((Role.INSTRUCTOR, Action.START_INSTRUCTOR), (Role.STUDENT, Action.START_STUDENT))
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -230,22 +233,21 @@ def _card(reader: _Reader, course: Course) -> Card:
         title=course.name,
         state=known.state,
         roles=known.relations,
-        starts=_starts(reader, course),
+        starts=_starts(reader, course, known),
         stale_since=stale.since if stale else None,
         problems=tuple(stale.problems) if stale and staff else (),
         incomplete=staff and not course.complete,
     )
 
 
-def _starts(reader: _Reader, course: Course) -> tuple[Start, ...]:
+def _starts(reader: _Reader, course: Course, known: Standing) -> tuple[Start, ...]:
     starts = []
-    for role in (Role.INSTRUCTOR, Role.STUDENT):
-        target = Target(role, course.slug)
+    for role, action in _ROLES:
         name = server_name(course.slug, instructor=role is Role.INSTRUCTOR)
         running = reader.running.get(name)
         # A server that runs stays in sight, to be stopped, when its course closes under it.
-        if running or reader.standing(course).decide(target.action):
-            starts.append(Start(target, name, running))
+        if running or known.decide(action).allowed:
+            starts.append(Start(Target(role, course.slug), name, running))
     return tuple(starts)
 
 
