@@ -83,7 +83,7 @@ def naive(site: Site, courses: dict[str, Course]) -> list[Course]:
 
 
 def bench_plan(site: Site, snapshot: Snapshot, rounds: int) -> list[tuple[str, float, str, float]]:
-    known = Known(snapshot.courses, CATALOG, named=snapshot.of_person)
+    known = Known(snapshot.courses, CATALOG, named=snapshot.of_instructor)
     rows = []
     for text in ("general", "c0001", "c0001-instructor"):
         target = Target.parse(text)

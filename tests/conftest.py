@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "apt install slirp4netns; chmod 666 /dev/net/tun",
     ),
     "git": (lambda: shutil.which("git") is not None, "apt install git"),
+    "postgresql": (lambda: _postgresql(), "apt install postgresql"),
     "cluster": (
         lambda: _cluster(),
         "KUBECONFIG and kubectl, or run as root beside ../shared/cluster",
@@ -46,6 +47,12 @@ def _cgroup() -> bool:
     from courseyard.backends.sandbox import limits
 
     return limits.detect().version > 0
+
+
+def _postgresql() -> bool:
+    from tests.cluster import postgres
+
+    return postgres.programs() is not None
 
 
 def _cluster() -> bool:

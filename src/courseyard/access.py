@@ -153,8 +153,8 @@ def taught(
         site: for the prefix of course groups.
         courses: all courses by slug.
         person: whose courses.
-        named: courses whose files name the person in any list (the registry has an index);
-            without it all courses are looked through.
+        named: courses whose files name the person as an instructor (the registry has an index),
+            others are left out; without it all courses are looked through.
     """
     if named is None:
         found = {c.slug for c in courses.values() if is_instructor(site, c, person)}
@@ -207,7 +207,7 @@ def decide(
     if refused is not None:
         return refused
     if action is Action.START_GENERAL:
-        return Decision(True, "everyone", "General environments are open to everyone.")
+        return _EVERYONE
     if course is None:
         return _NO_COURSE
     found = look(course) if look else standing(site, person, course, now)
@@ -290,6 +290,8 @@ _YES = {
     )
 }
 _PUBLIC = Decision(True, "public", "This course is open to everyone.")
+_EVERYONE = Decision(True, "everyone", "General environments are open to everyone.")
+_OPEN_SUBMIT = Decision(True, "open-submit", "Everyone who sees this course may submit.")
 
 
 def _start_instructor(course: Course, relations: frozenset[Relation]) -> Decision:
@@ -325,7 +327,7 @@ def _submit(course: Course, relations: frozenset[Relation]) -> Decision:
     if not course.has_directories:
         return Decision(False, "no-directories", f"“{course.name}” has no exchange.")
     if not course.restrict_submit:
-        return Decision(True, "open-submit", "Everyone who sees this course may submit.")
+        return _OPEN_SUBMIT
     for relation in (Relation.INSTRUCTOR, Relation.STUDENT):
         if relation in relations:
             return _YES[relation]

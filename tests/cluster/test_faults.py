@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.deployed import Deployed
+from tests.cluster.rig import KubectlError
 from tests.hub.sites import Visitor
 
 NEIGHBOUR = "tomas"
@@ -180,6 +181,20 @@ def test_evicted(yard: Deployed, omar: Person) -> None:
     path = f"/api/v1/namespaces/{yard.users}/pods/{about['name']}/eviction"
     yard.kube.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
     yard.wait(lambda: "has stopped" in omar.home(), 60, "the person is told")
+    omar.start("stats")
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_disk_full(yard: Deployed, omar: Person) -> None:
+    """A server that writes more to its log than it may have of the node's disk."""
+    omar.start("stats")
+    name = pod_of(yard, "omar")["metadata"]["name"]
+    flood = "for _ in range(6000): log.write(b'x' * 99 + b'\\n' + b'y' * 65000 + b'\\n')"
+    code = f"with open('/proc/1/fd/1', 'wb', 0) as log:\n {flood}"
+    with contextlib.suppress(KubectlError):  # the server ends under it
+        yard.kube.kubectl("exec", "-n", yard.users, name, "--", "python", "-c", code)
+    yard.wait(lambda: "too much temporary disk space" in omar.home(), 60, "the person is told")
     omar.start("stats")
     assert omar.works("stats")
     omar.stop("stats")

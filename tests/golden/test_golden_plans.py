@@ -63,7 +63,7 @@ def example() -> tuple[Site, Known, People]:
     catalog = load_catalog(site)
     snapshot = Registry(site, catalog).refresh()
     assert not [p for p in snapshot.problems if p.is_error]
-    known = Known(snapshot.courses, catalog, named=snapshot.of_person)
+    known = Known(snapshot.courses, catalog, named=snapshot.of_instructor)
     return site, known, open_people(site)
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
 from tornado.httputil import HTTPHeaders
 
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
-from courseyard.hub.authenticators import authenticator_class, read_passwords
-from courseyard.hub.culler import due_servers, gone_people
+from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.culler import Server, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.home import looks, words
 from courseyard.hub.home.base import is_click
 from courseyard.hub.names import ServerNames, name_of
+from courseyard.hub.passwords import Passwords, read_passwords
 from courseyard.hub.places import Places, secret_file
 from courseyard.hub.proxy import dynamic_configuration, static_configuration, write_static
 from courseyard.plan.model import Culling
@@ -30,16 +33,8 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DEFAULT = Culling(inactive=3600, max_age=8 * 3600)
 
 
-def ago(**since: float) -> str:
-    return (NOW - timedelta(**since)).isoformat().replace("+00:00", "Z")
-
-
-def user(name: str = "aino", *, seen: str | None = None, **servers: Any) -> dict[str, Any]:
-    return {"name": name, "last_activity": seen, "created": ago(days=400), "servers": servers}
-
-
-def server(started: str, active: str | None, **state: Any) -> dict[str, Any]:
-    return {"ready": True, "started": started, "last_activity": active, "state": state}
+def ago(**since: float) -> datetime:
+    return NOW - timedelta(**since)
 
 
 # --- culling ------------------------------------------------------------------------------------
@@ -60,31 +55,53 @@ def server(started: str, active: str | None, **state: Any) -> dict[str, Any]:
     ],
 )
 def test_due_servers(
-    started: str, active: str | None, limits: dict[str, int] | None, stopped: str
+    started: datetime, active: datetime | None, limits: dict[str, int] | None, stopped: str
 ) -> None:
-    users = [user(algo2026=server(started, active, culling=limits, title="Algorithms"))]
-    found = list(due_servers(users, DEFAULT, NOW))
+    state = {"culling": limits, "title": "Algorithms"}
+    found = due(Server(1, "aino", "algo2026", started, active, state), DEFAULT, NOW)
     assert bool(found) is bool(stopped)
-    if stopped:
-        assert stopped in found[0].message
-        assert found[0].title == "Algorithms"
+    if found is not None:
+        assert stopped in found.message
+        assert found.title == "Algorithms"
 
 
-def test_servers_that_start_or_stop_are_left_alone() -> None:
-    waiting = server(ago(days=2), ago(days=2)) | {"ready": False, "pending": "spawn"}
-    assert list(due_servers([user(x=waiting)], DEFAULT, NOW)) == []
+@pytest.fixture
+def hub_db() -> Iterator[Any]:
+    """A hub's database with 250 people who run a server, and some who do not."""
+    db = orm.new_session_factory("sqlite:///:memory:")()
+
+    def user(name: str, seen: datetime | None, runs: bool = False) -> None:
+        naive = seen and seen.replace(tzinfo=None)
+        made = orm.User(name=name, last_activity=naive, created=ago(days=400).replace(tzinfo=None))
+        db.add(made)
+        spawner = orm.Spawner(name="x", user=made, started=naive, last_activity=naive)
+        spawner.state = {"title": name}
+        spawner.server = orm.Server() if runs else None
+        db.add(spawner)
+
+    for number in range(250):
+        user(f"runs{number:03d}", ago(days=40), runs=True)
+    user("long-gone", ago(days=31))
+    user("here", ago(days=29))
+    user("never-seen", None)
+    user("admin", ago(days=400))
+    db.commit()
+    yield db
+    db.close()
 
 
-def test_gone_people() -> None:
-    running = server(ago(days=40), ago(days=40))
-    users = [
-        user("long-gone", seen=ago(days=31)),
-        user("here", seen=ago(days=29)),
-        user("never-seen"),
-        user("runs", seen=ago(days=40), x=running),
-        user("admin", seen=ago(days=400)),
-    ]
-    found = list(gone_people(users, 30 * 86400, frozenset({"admin"}), NOW))
+def test_running_servers_are_found_in_parts(hub_db: Any) -> None:
+    async def all_of_them() -> list[Server]:
+        return [server async for server in running(hub_db)]
+
+    found = asyncio.run(all_of_them())
+    assert [server.username for server in found] == [f"runs{n:03d}" for n in range(250)]
+    assert found[7].started == found[7].active == ago(days=40)
+    assert found[7].state == {"title": "runs007"}
+
+
+def test_gone_people(hub_db: Any) -> None:
+    found = gone_people(hub_db, 30 * 86400, frozenset({"admin"}), NOW)
     assert found == ["long-gone", "never-seen"]
 
 
@@ -265,6 +282,32 @@ def test_passwords_that_cannot_be_used(tmp_path: Path, content: str, mode: int, 
     file.chmod(mode)
     with pytest.raises(SettingsError, match=said):
         read_passwords(Site(folder=tmp_path))
+
+
+def test_passwords_are_read_again_when_they_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "passwords.yaml"
+    file.write_text("aino: first\n")
+    file.chmod(0o600)
+    site, read = Site(folder=tmp_path), []
+
+    def counted(site: Site) -> dict[str, str]:
+        read.append(site)
+        return read_passwords(site)
+
+    monkeypatch.setattr("courseyard.hub.passwords.read_passwords", counted)
+    passwords = Passwords(site)
+    assert [passwords.current()["aino"] for _ in range(3)] == ["first"] * 3
+    assert len(read) == 1
+    file.write_text("aino: other\n")
+    assert passwords.current() == {"aino": "other"}
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="can be read by others"):
+        passwords.current()
+    file.unlink()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        passwords.current()
 
 
 def test_authenticators_by_name() -> None:

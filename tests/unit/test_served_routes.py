@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from courseyard.hub import served
+from courseyard.hub import routesfile, served
 from courseyard.settings import Site
 
 TOKEN = "t0ken"
@@ -40,7 +40,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 async def make(tmp_path: Path) -> served.ServedRoutesProxy:
     site = Site(folder=tmp_path, backend="kubernetes")
     proxy = served.ServedRoutesProxy(
-        site=site, dynamic_config_file=str(tmp_path / "hub.toml"), should_start=False,
+        site=site, dynamic_config_file=str(tmp_path / "hub.json"), should_start=False,
         traefik_api_password="x", traefik_api_username="x", public_url="http://127.0.0.1:1",
     )  # fmt: skip
     await proxy._start_future
@@ -111,9 +111,31 @@ async def test_routes_outlive_the_hub(
 ) -> None:
     proxy = await make(tmp_path)
     await proxy.add_route("/user/ada/algo/", "http://198.51.100.1:8888", {})
+    proxy.dynamic_config_handler.write()
     monkeypatch.setattr(served, "PORT", free_port())
     again = await make(tmp_path)
     assert "PathPrefix(`/user/ada/algo/`)" in json.dumps(again.configuration())
+
+
+async def test_a_damaged_copy_of_the_routes_is_none(tmp_path: Path, port: int) -> None:
+    (tmp_path / "hub.json").write_text('{"http": ')
+    proxy = await make(tmp_path)
+    assert "/user/" not in json.dumps(proxy.configuration())
+
+
+async def test_routes_are_written_once_for_many_changes(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routesfile, "_DELAY", 0.3)
+    proxy = await make(tmp_path)
+    written, write = [], routesfile.RoutesFile.write
+    counted = lambda file: (written.append(file), write(file))  # noqa: E731
+    monkeypatch.setattr(routesfile.RoutesFile, "write", counted)
+    for number in range(5):
+        await proxy.add_route(f"/user/u{number}/x/", "http://198.51.100.1:8888", {})
+    await asyncio.sleep(0.5)
+    assert len(written) == 1
+    assert len(json.loads((tmp_path / "hub.json").read_text())["jupyterhub"]["routes"]) == 5
 
 
 async def test_no_token_no_service(

@@ -51,7 +51,7 @@ def plan(
         raise PlanError(f"There is no course {target.course!r}{hint}")
     person = _person(known.site, user)
     everything = build.Known(
-        courses=known.courses, catalog=known.catalog, named=known.snapshot.of_person
+        courses=known.courses, catalog=known.catalog, named=known.snapshot.of_instructor
     )
     now = datetime.now(known.site.tz)
     try:

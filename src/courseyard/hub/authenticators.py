@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from jupyterhub.auth import Authenticator
 from tornado import web  # type: ignore[attr-defined]
 from traitlets.utils.importstring import import_item
@@ -16,10 +14,9 @@ from traitlets.utils.importstring import import_item
 from courseyard.errors import CourseyardError, SettingsError, SourceDownError, UnknownPersonError
 from courseyard.hub.failure import log_line
 from courseyard.hub.home import words
+from courseyard.hub.passwords import Passwords
 from courseyard.hub.runtime import Runtime
-from courseyard.settings import Site
 
-PASSWORDS_FILE = "passwords.yaml"
 #: Longest username or password that is looked at.
 _LONGEST = 1024
 
@@ -62,13 +59,16 @@ class DemoAuthenticator(Authenticator):
 
     runtime: Runtime
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._passwords = Passwords(self.runtime.site)
+
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         """The username when the password is right, else None."""
-        site = self.runtime.site
         username = data.get("username", "")[:_LONGEST]
         given = data.get("password", "")[:_LONGEST].encode()
         try:
-            passwords = await asyncio.to_thread(read_passwords, site)
+            passwords = await asyncio.to_thread(self._passwords.current)
         except SettingsError as error:
             self.log.error("Nobody can log in: %s", log_line(error))  # noqa: TRY400
             raise web.HTTPError(503, words.PASSWORDS_DOWN) from error
@@ -94,31 +94,6 @@ class PamAuthenticator(Authenticator):
             self.log.error("Log-in not possible: %s", log_line(error))  # noqa: TRY400
             raise web.HTTPError(503, words.LOGIN_DOWN) from error
         return username if right else None
-
-
-def read_passwords(site: Site) -> dict[str, str]:
-    """The demo's passwords by username.
-
-    Raises:
-        SettingsError: no such file, others can read it, or it is not ``{username: password}``.
-    """
-    file: Path = site.folder / PASSWORDS_FILE
-    try:
-        # A volume of a cluster is seen by the containers that mount it, whatever the modes say.
-        if site.backend == "sandbox" and file.stat().st_mode & 0o077:
-            raise SettingsError(f"{PASSWORDS_FILE} can be read by others.", "Run chmod 600 on it.")
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError(
-            f"{PASSWORDS_FILE} cannot be read.",
-            "Start the site with `courseyard up`, which makes it.",
-            detail=str(error),
-        ) from error
-    if not isinstance(content, dict) or not all(
-        isinstance(item, str) for pair in content.items() for item in pair
-    ):
-        raise SettingsError(f"{PASSWORDS_FILE} must be a list of `username: password`.")
-    return content
 
 
 def authenticator_class(name: str, runtime: Runtime) -> type[Authenticator]:

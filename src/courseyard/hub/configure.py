@@ -179,7 +179,7 @@ def _cluster(c: Any, runtime: Runtime) -> None:
     proxy.should_start = False
     proxy.traefik_entrypoint = ENTRY
     proxy.traefik_api_password = places.proxy_password()  # not used, but asked for
-    proxy.dynamic_config_file = str(places.routes_dir / HUB_ROUTES)
+    proxy.dynamic_config_file = str(places.routes_dir / "hub.json")
     proxy.static_config_file = str(places.proxy_dir / "unused.toml")
     proxy.site = runtime.site
 

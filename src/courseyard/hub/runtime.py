@@ -72,7 +72,7 @@ class Runtime:
 
     def known(self) -> Known:
         snapshot = self.registry.snapshot
-        return Known(courses=snapshot.courses, catalog=self.catalog, named=snapshot.of_person)
+        return Known(courses=snapshot.courses, catalog=self.catalog, named=snapshot.of_instructor)
 
     async def person(self, username: str) -> Person:
         """The person behind a user of the hub.

@@ -16,6 +16,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
@@ -23,8 +24,10 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 from traitlets import Any as AnyTrait
+from traitlets import default, observe
 
 from courseyard.hub import proxy as own
+from courseyard.hub.routesfile import RoutesFile
 
 PORT = 8082
 TOKEN = "COURSEYARD_ROUTES_TOKEN"  # noqa: S105  the variable's name
@@ -48,6 +51,15 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
         self._heard = asyncio.Condition()  # a proxy has got an answer
         #: Address of a proxy → when it last asked, and the version it was told.
         self._asked: dict[str, tuple[float, int]] = {}
+        self._text: tuple[int, bytes] = (-1, b"")  # a version, and what proxies are told of it
+
+    @default("dynamic_config_handler")
+    def _default_handler(self) -> RoutesFile:
+        return RoutesFile(Path(self.dynamic_config_file))
+
+    @observe("dynamic_config_file")
+    def _set_dynamic_config_file(self, change: Any) -> None:
+        self.dynamic_config_handler = self._default_handler()
 
     # --- what JupyterHub calls ----------------------------------------------------------------
 
@@ -95,15 +107,17 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
         async with self._changed:
             self._changed.notify_all()
 
-    async def answer(self, address: str) -> tuple[int, dict[str, Any]]:
-        """What a proxy is told now, or once it changes; the version and the configuration."""
+    async def answer(self, address: str) -> tuple[int, bytes]:
+        """What a proxy is told now, or once it changes; the version and the JSON of it."""
         told = self._asked.get(address, (0.0, -1))[1]
         self._asked[address] = (time.monotonic(), told)
         if told == self.version:
             async with self._changed:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), _HOLD)
-        return self.version, self.configuration()
+        if self._text[0] != self.version:  # once for all proxies
+            self._text = (self.version, json.dumps(self.configuration()).encode())
+        return self._text
 
     async def heard(self, address: str, version: int) -> None:
         """A proxy has got an answer."""
@@ -146,10 +160,10 @@ class RoutesHandler(RequestHandler):
         if not self.proxy.complete:
             raise HTTPError(503)  # Traefik keeps what it has
         address = self.request.remote_ip or ""
-        version, configuration = await self.proxy.answer(address)
+        version, text = await self.proxy.answer(address)
         self.set_header("Content-Type", "application/json")
         with suppress(StreamClosedError):  # a proxy that ends in the middle has heard nothing
-            await self.finish(json.dumps(configuration))
+            await self.finish(text)
             await self.proxy.heard(address, version)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -237,6 +237,7 @@ def _labels(ctx: Context, name: str) -> dict[str, str]:
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
+@lru_cache(maxsize=8192)
 def label_value(text: str) -> str:
     """``text`` as a Kubernetes label value; one that does not fit is marked by a hash of itself.
 

@@ -23,8 +23,9 @@ class Known:
     Args:
         courses: all courses by slug, the last good versions.
         catalog: the software images.
-        named: the courses whose files name a username (``Snapshot.of_person``); without it a
-            plan looks through all courses, which takes 0.2 ms for a thousand.
+        named: the courses whose files name a username as an instructor
+            (``Snapshot.of_instructor``); without it a plan looks through all courses, which takes
+            0.2 ms for a thousand.
     """
 
     courses: Mapping[str, Course]
@@ -46,7 +47,7 @@ class Context:
     now: datetime
     taught: tuple[Course, ...]  # with directories; empty in student servers
     reasons: dict[str, str] = field(default_factory=dict)
-    _standings: dict[str, Standing] = field(default_factory=dict)
+    _standings: dict[str, Standing] = field(init=False, default_factory=dict)
     teaching: bool = field(init=False)
     override: Override = field(init=False)  # the course's; an empty one in general servers
 
@@ -61,21 +62,6 @@ class Context:
             found = standing(self.site, self.person, course, self.now)
             self._standings[course.slug] = found
         return found
-
-    def as_role(self, role: Role) -> Context:
-        """The same person and course in another role, which teaches nothing; reasons are its own."""
-        return Context(
-            site=self.site,
-            known=self.known,
-            person=self.person,
-            role=role,
-            course=self.course,
-            environment_key=self.environment_key,
-            environment=self.environment,
-            now=self.now,
-            taught=(),
-            _standings=self._standings,
-        )
 
     def home_of(self, course: Course) -> Course:
         """The course that owns the directories that ``course`` uses.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from courseyard.access import Role
 from courseyard.plan.context import Context
-from courseyard.plan.identity import identity_of
-from courseyard.plan.model import Grading, Identity, Mount
+from courseyard.plan.identity import student_identity
+from courseyard.plan.model import Grading, Mount
 from courseyard.plan.mounts import COURSE, COURSEDATA, Storage, mount
 from courseyard.plan.nbgrader import REHEARSAL_VARIABLE
 
@@ -22,14 +21,10 @@ def grading_of(ctx: Context, storage: Storage, environment: dict[str, str]) -> G
     if not ctx.teaching or not storage.has(COURSE):
         return None
     return Grading(
-        identity=_identity(ctx),
+        identity=student_identity(ctx),
         mounts=tuple(_mounts(ctx, storage)),
         environment=_environment(environment),
     )
-
-
-def _identity(ctx: Context) -> Identity:
-    return identity_of(ctx.as_role(Role.STUDENT))
 
 
 def _mounts(ctx: Context, storage: Storage) -> list[Mount]:
@@ -40,7 +35,6 @@ def _mounts(ctx: Context, storage: Storage) -> list[Mount]:
 
 def _environment(of_server: dict[str, str]) -> dict[str, str]:
     """Without the instructors' folders; the modules of the course travel with each submission."""
-    kept = {name: text for name, text in of_server.items() if name != REHEARSAL_VARIABLE}
-    paths = kept.get("PYTHONPATH", "").split(":")
-    kept["PYTHONPATH"] = ":".join(path for path in paths if path != f"{COURSE}/pymod")
+    kept = of_server | {"PYTHONPATH": of_server["PYTHONPATH"].removeprefix(f"{COURSE}/pymod:")}
+    del kept[REHEARSAL_VARIABLE]
     return kept

@@ -6,8 +6,10 @@ from functools import lru_cache
 
 from courseyard.access import Role
 from courseyard.errors import PlanError
+from courseyard.people.person import Person
 from courseyard.plan.context import Context
 from courseyard.plan.model import GroupEntry, Identity
+from courseyard.registry.course import Course
 from courseyard.settings import LOWEST_ID
 
 #: Instructors share files through the course's group; nobody else reads them.
@@ -25,7 +27,38 @@ def identity_of(ctx: Context) -> Identity:
         PlanError: a group of the course is one of the system's.
     """
     gid, group = _primary(ctx)
-    person = ctx.person
+    found: dict[int, GroupEntry] = {}
+    prefix = ctx.site.people.course_group_prefix
+    for course in ctx.taught:  # empty in a student's server
+        try:
+            home = ctx.home_of(course)
+        except PlanError:
+            continue  # its files are not mounted either
+        if home.gid is not None and home.gid not in found:
+            reason = f"you are an instructor of {home.slug}"
+            found[home.gid] = _entry(prefix + home.slug, home.gid, reason)
+    _add_groups(found, ctx.course, teaching=ctx.teaching)
+    return _identity(ctx.person, gid, group, found, _umask(ctx))
+
+
+def student_identity(ctx: Context) -> Identity:
+    """What :func:`identity_of` gives the same person in a student's server of the course.
+
+    Raises:
+        PlanError: as there.
+    """
+    users = ctx.site.people.users_group
+    found: dict[int, GroupEntry] = {}
+    _add_groups(found, ctx.course, teaching=False)
+    umask = None if ctx.course is None else ctx.course.student_umask
+    umask = DEFAULT_UMASK if umask is None else umask
+    return _identity(ctx.person, users.gid, users.name, found, umask)
+
+
+def _identity(
+    person: Person, gid: int, group: str, groups: dict[int, GroupEntry], umask: int
+) -> Identity:
+    groups.pop(gid, None)
     return Identity(
         username=person.username,
         full_name=person.full_name,
@@ -33,8 +66,8 @@ def identity_of(ctx: Context) -> Identity:
         uid=person.uid,
         gid=gid,
         group=group,
-        supplementary=_supplementary(ctx, gid),
-        umask=_umask(ctx),
+        supplementary=tuple(groups.values()),
+        umask=umask,
         home=f"/home/{person.username}",
     )
 
@@ -62,42 +95,25 @@ def _umask(ctx: Context) -> int:
     return DEFAULT_UMASK
 
 
-def _supplementary(ctx: Context, primary: int) -> tuple[GroupEntry, ...]:
-    """Other courses the person teaches (never in a student server), then the course file's."""
-    found: dict[int, GroupEntry] = {}
-    prefix = ctx.site.people.course_group_prefix
-    for course in ctx.taught:
-        try:
-            home = ctx.home_of(course)
-        except PlanError:
-            continue  # its files are not mounted either
-        if home.gid is not None and home.gid not in found and home.gid != primary:
-            reason = f"you are an instructor of {home.slug}"
-            found[home.gid] = _entry(prefix + home.slug, home.gid, reason)
-    for name, gid in _extra(ctx):
-        if gid not in found and gid != primary:
-            key = "extra_instructor_groups" if ctx.teaching else "extra_student_groups"
+def _add_groups(found: dict[int, GroupEntry], course: Course | None, *, teaching: bool) -> None:
+    """The groups that the course file gives to its students or its instructors."""
+    if course is None:
+        return
+    groups = course.extra_instructor_groups if teaching else course.extra_student_groups
+    key = "extra_instructor_groups" if teaching else "extra_student_groups"
+    for name, gid in groups:
+        if gid < LOWEST_ID:
+            raise PlanError(
+                f"The course “{course.name}” asks for a group of the system ({name}), which "
+                "no server may have.",
+                "Ask the people of the course to remove it.",
+                detail=f"{course.file}: group {name} with GID {gid} is below {LOWEST_ID}",
+            )
+        if gid not in found:
             found[gid] = _entry(name, gid, f"`{key}` of the course")
-    return tuple(found.values())
 
 
 @lru_cache(maxsize=8192)
 def _entry(name: str, gid: int, reason: str) -> GroupEntry:
     # Kept, as mounts are: it holds nothing that can change.
     return GroupEntry(name=name, gid=gid, reason=reason)
-
-
-def _extra(ctx: Context) -> tuple[tuple[str, int], ...]:
-    if ctx.course is None:
-        return ()
-    teaching = ctx.teaching
-    groups = ctx.course.extra_instructor_groups if teaching else ctx.course.extra_student_groups
-    for name, gid in groups:
-        if gid < LOWEST_ID:
-            raise PlanError(
-                f"The course “{ctx.course.name}” asks for a group of the system ({name}), which "
-                "no server may have.",
-                "Ask the people of the course to remove it.",
-                detail=f"{ctx.course.file}: group {name} with GID {gid} is below {LOWEST_ID}",
-            )
-    return groups

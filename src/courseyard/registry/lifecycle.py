@@ -39,22 +39,28 @@ def state(course: Course, now: datetime, tz: tzinfo) -> State:
         now: the moment; without a zone it is in ``tz``.
         tz: the site's zone, for dates that carry none.
     """
+    dates = _dates(course)
+    latest = _latest(dates, now, tz) if any(dates) else None
+    if course.archive:
+        return State.DELETABLE if latest is State.DELETABLE else State.ARCHIVED
+    if latest is not None:
+        return latest
+    if course.public_date is not None:
+        return State.DRAFT
+    return State.HIDDEN if course.private else State.PUBLIC
+
+
+def _latest(dates: tuple[datetime | None, ...], now: datetime, tz: tzinfo) -> State | None:
+    """What the latest of the dates that have passed makes of a course."""
     moment = _aware(now, tz)
     latest: tuple[datetime, State] | None = None
-    for value, (_, result) in zip(_dates(course), _DATES, strict=True):
+    for value, (_, result) in zip(dates, _DATES, strict=True):
         if value is None:
             continue
         at = _aware(value, tz)
         if at <= moment and (latest is None or at >= latest[0]):
             latest = (at, result)
-    if course.archive:
-        asked = latest is not None and latest[1] is State.DELETABLE
-        return State.DELETABLE if asked else State.ARCHIVED
-    if latest is not None:
-        return latest[1]
-    if course.public_date is not None:
-        return State.DRAFT
-    return State.HIDDEN if course.private else State.PUBLIC
+    return None if latest is None else latest[1]
 
 
 def changes(course: Course, tz: tzinfo) -> tuple[float, ...]:

@@ -50,6 +50,10 @@ def people_of(course: Course) -> frozenset[str]:
     return course.instructors | course.students | staff
 
 
+def _instructors_of(course: Course) -> frozenset[str]:
+    return course.instructors
+
+
 class People:
     """Username → slugs of the courses that name it; immutable, in parts by hash."""
 
@@ -62,15 +66,24 @@ class People:
         return self._parts[hash(username) % _SHARDS].get(username, ())
 
     def changed(
-        self, pairs: Iterable[tuple[str, Course | None, Course | None]], pause: Pause = nothing
+        self,
+        pairs: Iterable[tuple[str, Course | None, Course | None]],
+        named: Callable[[Course], frozenset[str]],
+        pause: Pause = nothing,
     ) -> People:
-        """The index after courses changed from the first to the second; only their parts differ."""
+        """The index after courses changed from the first to the second; only their parts differ.
+
+        Args:
+            pairs: slug, the course before and after.
+            named: the usernames that a course stands under.
+            pause: called for each course.
+        """
         parts = list(self._parts)
         own: dict[int, dict[str, tuple[str, ...]]] = {}
         for slug, before, after in pairs:
             pause()
-            old = people_of(before) if before is not None else frozenset()
-            new = people_of(after) if after is not None else frozenset()
+            old = named(before) if before is not None else frozenset()
+            new = named(after) if after is not None else frozenset()
             one = (slug,)
             for username in old ^ new if old else new:
                 place = hash(username) % _SHARDS
@@ -148,7 +161,7 @@ class Snapshot:
     """The courses in force at one moment and what is wrong with their files."""
 
     __slots__ = (
-        *("_by_slug", "_lines", "_people", "_public", "_rows", "_tz"),
+        *("_by_slug", "_lines", "_people", "_public", "_rows", "_teachers", "_tz"),
         *("courses", "defaults", "problems", "stale"),
     )
 
@@ -164,6 +177,7 @@ class Snapshot:
         self._by_slug: dict[str, Row] = {}
         self._rows: list[Row] = []
         self._people = People()
+        self._teachers = People()
         self._public = _Public.of([])
         self._lines: str | None = ""
         self._tz = tz
@@ -197,7 +211,8 @@ class Snapshot:
         following.courses = MappingProxyType(courses)
         following._by_slug = by_slug
         following._rows = _replaced(self._rows, gone, fresh)
-        following._people = self._people.changed(pairs, pause)
+        following._people = self._people.changed(pairs, people_of, pause)
+        following._teachers = self._teachers.changed(pairs, _instructors_of)
         following._lines = None
         if any(row.course.default for row in gone + fresh):
             rows = following._rows
@@ -219,7 +234,14 @@ class Snapshot:
     def of_person(self, username: str) -> tuple[Course, ...]:
         """Courses whose files name ``username`` in any role; an e-mail address works as well."""
         key = username.lower() if "@" in username else username
-        found = [self.courses.get(slug) for slug in self._people.get(key)]
+        return self._courses(self._people.get(key))
+
+    def of_instructor(self, username: str) -> tuple[Course, ...]:
+        """Courses whose files name ``username`` as an instructor."""
+        return self._courses(self._teachers.get(username))
+
+    def _courses(self, slugs: Iterable[str]) -> tuple[Course, ...]:
+        found = [self.courses.get(slug) for slug in slugs]
         return tuple([course for course in found if course is not None])
 
     def public(self, now: datetime) -> Sequence[Course]:

@@ -225,7 +225,11 @@ def test_public_is_right_after_many_changes(folder: Folder) -> None:
                 flag = "true" if (n * round_) % 2 else "false"
                 default = "true" if n % 7 == round_ else "false"
                 text = f"name: Course {(n * 13 + round_) % 40}\nprivate: {flag}\n"
-                folder.write(f"c{n}", text + f"default: {default}\nstudents: [s{n % 5 + round_}]\n")
+                folder.write(
+                    f"c{n}",
+                    f"{text}default: {default}\nstudents: [s{n % 5 + round_}]\n"
+                    f"instructors: [i{n % 3 + round_}]\n",
+                )
         if round_ == 3:
             for n in range(0, 40, 4):
                 (folder.site.courses_dir / f"c{n}.yaml").unlink(missing_ok=True)
@@ -239,6 +243,8 @@ def test_public_is_right_after_many_changes(folder: Folder) -> None:
         for n in range(12):
             found = {c.slug for c in snapshot.of_person(f"s{n}")}
             assert found == {c.slug for c in fresh.of_person(f"s{n}")}
+            found = {c.slug for c in snapshot.of_instructor(f"i{n}")}
+            assert found == {c.slug for c in snapshot.courses.values() if f"i{n}" in c.instructors}
 
 
 def test_search(folder: Folder) -> None:

@@ -1,6 +1,6 @@
 """A thin KubeSpawner: its pod is the plan's, its words are ours.
 
-What KubeSpawner 7.1 does itself (watching pods and events, creating, deleting, finding pods again
+What KubeSpawner 7.1 does itself (creating, deleting, finding pods again
 after a restart of the hub) stays its business.
 """
 
@@ -15,7 +15,7 @@ from kubernetes_asyncio.client import ApiException
 from kubespawner import KubeSpawner
 
 from courseyard.backends.base import Exit, Progress
-from courseyard.backends.kubernetes import manifests, reasons
+from courseyard.backends.kubernetes import manifests, reasons, watches
 from courseyard.errors import StartError
 from courseyard.plan.model import ServerPlan
 
@@ -51,6 +51,33 @@ class PodSpawner(KubeSpawner):
         """The pod as the watch last saw it; None when there is none."""
         reflector = self.pod_reflector
         return None if reflector is None else reflector.pods.get(self.pod_key)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What the cluster has said about this start, the latest last."""
+        reflector = self.event_reflector
+        found = [] if reflector is None else reflector.of(self.pod_name)
+        # Those up to the last one of an earlier pod of this name are not about this one.
+        known = [event["metadata"]["uid"] for event in found]
+        return found[known.index(self._last_event) + 1 :] if self._last_event in known else found
+
+    async def _start_watching_pods(self, replace: bool = False) -> Any:
+        return await self._start_reflector(
+            kind="pods",
+            reflector_class=watches.Pods,
+            labels={"component": self.component_label},
+            omit_namespace=self.enable_user_namespaces,
+            replace=replace,
+        )
+
+    async def _start_watching_events(self, replace: bool = False) -> Any:
+        return await self._start_reflector(
+            kind="events",
+            reflector_class=watches.Events,
+            fields={"involvedObject.kind": "Pod"},
+            omit_namespace=self.enable_user_namespaces,
+            replace=replace,
+        )
 
     async def launch(self, plan: ServerPlan, tell: Callable[[Progress], None]) -> str:
         """Create the pod and wait until its container runs; the beginning of its URL.
