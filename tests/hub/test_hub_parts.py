@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import Server, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
+from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
 from courseyard.hub.home.base import is_click
 from courseyard.hub.names import ServerNames, name_of
@@ -103,6 +105,23 @@ def test_running_servers_are_found_in_parts(hub_db: Any) -> None:
 def test_gone_people(hub_db: Any) -> None:
     found = gone_people(hub_db, 30 * 86400, frozenset({"admin"}), NOW)
     assert found == ["long-gone", "never-seen"]
+
+
+# --- garbage ------------------------------------------------------------------------------------
+
+
+async def test_old_garbage_is_found_now_and_then() -> None:
+    class Thing:
+        pass
+
+    thing = Thing()
+    thing.itself = thing  # type: ignore[attr-defined]
+    gone = weakref.ref(thing)
+    del thing
+    task = asyncio.create_task(collect_forever(0.01))
+    await asyncio.sleep(1)
+    task.cancel()
+    assert gone() is None
 
 
 # --- names --------------------------------------------------------------------------------------

@@ -312,10 +312,15 @@ def test_a_restart_of_the_hub_cuts_nobody_off(own_hub: Callable[..., Hub]) -> No
 
 def test_looking_for_garbage_leaves_out_what_stays(own_hub: Callable[..., Hub]) -> None:
     """A full collection through all that a hub holds would stop its event loop."""
-    more = "import gc\n(here / 'kept').write_text(f'{gc.get_freeze_count()} {len(gc.get_objects())}')\n"
-    kept, looked_at = (int(n) for n in (own_hub(more=more).folder / "kept").read_text().split())
+    more = (
+        "import gc\nfound = gc.get_freeze_count(), len(gc.get_objects()), gc.get_threshold()[2]\n"
+        "(here / 'kept').write_text(' '.join(map(str, found)))\n"
+    )
+    found = (own_hub(more=more).folder / "kept").read_text()
+    kept, looked_at, rounds = (int(number) for number in found.split())
     assert kept > 50_000
     assert looked_at < kept / 10
+    assert rounds > 1_000_000
 
 
 def test_the_log_in_page_is_limited(own_hub: Callable[..., Hub]) -> None:

@@ -7,7 +7,6 @@ configure(c, load_site(Path(__file__).parent))
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
 from courseyard.hub.door import open_door
+from courseyard.hub.garbage import collect_forever, set_aside
 from courseyard.hub.home import handlers, looks
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
@@ -87,17 +87,9 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
             from courseyard.hub.orphans import remove_forever
 
             runtime.run(remove_forever(runtime))
-        _keep()
+        set_aside()
+        runtime.run(collect_forever())
     return runtime
-
-
-def _keep() -> None:
-    """Tell Python that what is there now stays: looking for garbage in it would stop the event loop.
-
-    A full collection took 180 ms with a thousand courses (bench/registry.py).
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _hub(c: Any, runtime: Runtime) -> None:
@@ -198,6 +190,8 @@ def _people(c: Any, runtime: Runtime) -> None:
 
 def _pages(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.template_paths = [str(_HERE / "templates")]
+    # Else each page asks the file system whether its templates have changed.
+    c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     c.JupyterHub.template_vars = looks.template_vars(runtime)
     handlers.install()
 

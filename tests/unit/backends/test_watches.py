@@ -18,6 +18,7 @@ def event(number: int, pod: str, at: str | None = "2026-11-26T10:00:00Z") -> dic
         "metadata": {"namespace": "u", "name": f"e{number}", "uid": f"{number}", "managedFields": [1]},
         "involvedObject": {"name": pod},
         "lastTimestamp": at,
+        "source": {"component": "kubelet"},
         "eventTime": None if at else "2026-11-26T09:00:00.000000Z",
     }  # fmt: skip
 
@@ -62,7 +63,8 @@ def test_a_list_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("resource_version" not in wanted for wanted in api.asked)
     assert len(found.resources) == 120
     assert len(found.of("pod1")) == 40
-    assert "managedFields" not in found.of("pod1")[0]["metadata"]
+    assert set(found.of("pod1")[0]) == {"metadata", "involvedObject", "lastTimestamp", "eventTime"}
+    assert set(found.of("pod1")[0]["metadata"]) == {"namespace", "name", "uid"}
 
 
 def test_a_list_that_is_refused_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +91,19 @@ def test_events_of_one_pod_in_their_order(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.of("b") == []
     assert len(found.of("c")) == 1
     assert set(found.resources.of_pod) == {"a", "c"}
+    assert "source" not in found.of("c")[0]
+
+
+def test_of_a_pod_is_kept_what_is_looked_at() -> None:
+    pod = {
+        "metadata": {"name": "p", "namespace": "u", "uid": "1", "annotations": {"plan": "{}"}},
+        "spec": {"nodeName": "n", "volumes": [{}], "containers": [{"name": "notebook", "env": [{}]}]},
+        "status": {"phase": "Running"},
+    }  # fmt: skip
+    kept = watches.Kept(watches.Pods.short, {})
+    kept["u/p"] = pod
+    assert kept["u/p"] == {
+        "metadata": {"name": "p", "namespace": "u", "uid": "1"},
+        "spec": {"nodeName": "n", "containers": [{"name": "notebook", "ports": []}]},
+        "status": {"phase": "Running"},
+    }

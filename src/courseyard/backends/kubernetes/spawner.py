@@ -20,10 +20,13 @@ from courseyard.errors import StartError
 from courseyard.plan.model import ServerPlan
 
 _LOOK = 0.25  # seconds between two looks at what the watches brought
+_LOOKS = 20  # before an answer comes, whatever it is
 
 
 class PodSpawner(KubeSpawner):
     """Runs one plan as one pod."""
+
+    _starts = False  # just now
 
     def use(self, plan: ServerPlan, cluster: manifests.Cluster) -> None:
         """Set every trait that makes the pod; nothing of an earlier plan stays (trap 6)."""
@@ -79,6 +82,20 @@ class PodSpawner(KubeSpawner):
             replace=replace,
         )
 
+    def is_pod_running(self, pod: Any) -> Any:
+        """Whether it runs. KubeSpawner asks with pauses of up to five seconds while a pod starts;
+        the answer waits then, so that nobody waits for the end of a pause.
+        """
+        runs = super().is_pod_running(pod)
+        return runs if runs or not self._starts else self._runs_soon()
+
+    async def _runs_soon(self) -> bool:
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK)
+            if super().is_pod_running(self.pod):
+                return True
+        return False
+
     async def launch(self, plan: ServerPlan, tell: Callable[[Progress], None]) -> str:
         """Create the pod and wait until its container runs; the beginning of its URL.
 
@@ -86,6 +103,7 @@ class PodSpawner(KubeSpawner):
             BackendError, StorageError: it cannot run; the person's sentence says why.
         """
         started = asyncio.ensure_future(KubeSpawner.start(self))
+        self._starts = True
         try:
             while not started.done():
                 await asyncio.wait({started}, timeout=_LOOK)
@@ -99,6 +117,7 @@ class PodSpawner(KubeSpawner):
         except OSError as error:  # aiohttp's connection errors are OSErrors
             raise reasons.refused(0, str(error), plan) from error
         finally:
+            self._starts = False
             if not started.done():
                 started.cancel()
                 with suppress(BaseException):

@@ -2,14 +2,15 @@
 
 KubeSpawner 7.1 lists everything anew whenever ten seconds bring nothing new, in one answer, which
 stops the hub's event loop for as long as a thousand pods take to be read; and who wants the events
-of one pod gets those of all pods sorted first. Here a list comes in parts, less often, and events
-are kept by pod.
+of one pod gets those of all pods sorted first. Here a list comes in parts, less often, what nobody
+looks at is not kept (Python's search for garbage walks through all that is), and events are kept
+by pod.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubernetes_asyncio.client import ApiException
@@ -18,6 +19,12 @@ from kubespawner.reflector import ResourceReflector
 #: Pods in one answer; reading it takes some five milliseconds.
 _PART = 50
 _QUIET = 45  # seconds without news, or with, after which all is listed anew
+
+_ABOUT = (
+    *("name", "namespace", "uid", "labels", "resourceVersion"),
+    *("creationTimestamp", "deletionTimestamp"),
+)
+_SAID = ("involvedObject", "reason", "message", "type", "count", "lastTimestamp", "eventTime")
 
 Object = dict[str, Any]
 
@@ -47,12 +54,11 @@ class Watch(ResourceReflector):  # type: ignore[misc]  # it has no types
             part = await self._part(following)
             for item in part["items"]:
                 metadata = item["metadata"]
-                metadata.pop("managedFields", None)  # half of it, and nobody looks there
-                found[f"{metadata['namespace']}/{metadata['name']}"] = item
+                found[f"{metadata['namespace']}/{metadata['name']}"] = self.short(item)
             following = part["metadata"].get("continue") or ""
             if not following:
                 break
-        self.resources = self._kept(found)
+        self.resources = self.kept(found)
         if not self.first_load_future.done():
             self.first_load_future.set_result(None)
         return str(part["metadata"]["resourceVersion"])
@@ -76,14 +82,42 @@ class Watch(ResourceReflector):  # type: ignore[misc]  # it has no types
         part: Object = json.loads(body)
         return part
 
-    def _kept(self, found: dict[str, Object]) -> dict[str, Object]:
-        return found
+    def kept(self, found: dict[str, Object]) -> Kept:
+        """Objects that are short already, in what KubeSpawner's watch changes."""
+        return Kept(self.short, found)
+
+    @staticmethod
+    def short(item: Object) -> Object:
+        """What is kept of an object."""
+        raise NotImplementedError
+
+
+class Kept(dict[str, Object]):
+    """``namespace/name`` → object; what comes later is shortened as it comes."""
+
+    def __init__(self, short: Callable[[Object], Object], found: Mapping[str, Object]) -> None:
+        super().__init__(found)
+        self._short = short
+
+    def __setitem__(self, key: str, item: Object) -> None:
+        super().__setitem__(key, self._short(item))
 
 
 class Pods(Watch):
     """The servers of a site."""
 
     kind = "pods"
+
+    @staticmethod
+    def short(item: Object) -> Object:
+        """Who it is, how it is, and its ports."""
+        containers = item["spec"]["containers"]
+        ports = [{"name": c["name"], "ports": c.get("ports") or []} for c in containers]
+        return {
+            "metadata": _picked(item["metadata"], _ABOUT),
+            "spec": {"nodeName": item["spec"].get("nodeName"), "containers": ports},
+            "status": item.get("status") or {},
+        }
 
     @property
     def pods(self) -> Mapping[str, Object]:
@@ -96,8 +130,13 @@ class Events(Watch):
 
     kind = "events"
 
-    def _kept(self, found: dict[str, Object]) -> dict[str, Object]:
-        return ByPod(found)
+    @staticmethod
+    def short(item: Object) -> Object:
+        """Which pod it is about, and what it says."""
+        return {"metadata": _picked(item["metadata"], _ABOUT), **_picked(item, _SAID)}
+
+    def kept(self, found: dict[str, Object]) -> ByPod:
+        return ByPod(self.short, found)
 
     def of(self, pod_name: str) -> list[Object]:
         """The events of one pod, the latest last."""
@@ -107,19 +146,19 @@ class Events(Watch):
         return sorted(found, key=lambda event: event["lastTimestamp"] or event["eventTime"] or "")
 
 
-class ByPod(dict[str, Object]):
-    """``namespace/name`` → event, and the events of each pod; KubeSpawner's watch changes it."""
+class ByPod(Kept):
+    """Events as :class:`Kept`, and those of each pod."""
 
-    def __init__(self, found: Mapping[str, Object]) -> None:
-        super().__init__()
+    def __init__(self, short: Callable[[Object], Object], found: Mapping[str, Object]) -> None:
+        super().__init__(short, found)
         self.of_pod: dict[str, dict[str, Object]] = {}
         for key, event in found.items():
-            self[key] = event
+            self.of_pod.setdefault(_pod(event), {})[key] = event
 
     def __setitem__(self, key: str, event: Object) -> None:
         self.pop(key, None)
         super().__setitem__(key, event)
-        self.of_pod.setdefault(_pod(event), {})[key] = event
+        self.of_pod.setdefault(_pod(event), {})[key] = self[key]
 
     def pop(self, key: str, *default: Any) -> Any:
         """Remove an event, as ``dict.pop``."""
@@ -128,6 +167,10 @@ class ByPod(dict[str, Object]):
         if mine is not None and mine.pop(key, None) is not None and not mine:
             del self.of_pod[_pod(event)]
         return event
+
+
+def _picked(item: Object, names: tuple[str, ...]) -> Object:
+    return {name: item[name] for name in names if name in item}
 
 
 def _pod(event: Object) -> str:
