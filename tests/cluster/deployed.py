@@ -135,10 +135,17 @@ class Deployed:
             time.sleep(0.3)
         raise AssertionError(f"not in {seconds} s: {why or what}")
 
+    def lose(self) -> None:
+        """All of it in the cluster but the volumes of its files; nobody is given time to end."""
+        kubectl, names = self.kube.kubectl, (self.users, self.namespace)
+        kubectl("delete", "ns", *names, "--ignore-not-found", "--wait=false")
+        for name in names:  # nothing new is made in a namespace that goes
+            kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--wait=false")
+        kubectl("delete", "ns", *names, "--ignore-not-found", "--timeout=120s")
+
     def down(self) -> None:
         """Take all of it away, also what has no namespace."""
-        for name in (self.users, self.namespace):
-            self.kube.kubectl("delete", "ns", name, "--ignore-not-found", "--timeout=90s")
+        self.lose()
         for name in (f"{self.namespace}-storage", f"{self.users}-storage"):
             self.kube.kubectl("delete", "pv", name, "--ignore-not-found", "--wait=false")
         shutil.rmtree(self.storage, ignore_errors=True)

@@ -18,7 +18,7 @@ import yaml
 from tests.cluster import postgres
 from tests.cluster.deployed import Deployed
 from tests.cluster.rig import REPOSITORY, Kube
-from tests.cluster.test_faults import Person, pod_of
+from tests.cluster.test_faults import Person, _quietly, pod_of
 from tests.conftest import require
 
 STUDENT, SERVER = "omar", "stats"
@@ -65,8 +65,7 @@ class Kept:
 
     def lost(self) -> None:
         """All of the site goes but its folder and its files."""
-        for name in (self.site.users, self.site.namespace):
-            self.site.kube.kubectl("delete", "ns", name, "--timeout=120s")
+        self.site.lose()
         if self.database is not None:
             address, password = self.database.address, self.database.password
             self.stack.close()
@@ -136,7 +135,8 @@ def test_a_lost_site_comes_back(kept: Kept) -> None:
     kept.run(block("rollout restart"))
     site.ready()
 
-    page = person.get("/hub/home")
+    # The nodes learn of a service a little after its pods are ready.
+    page = site.wait(lambda: _quietly(person.get, "/hub/home"), 30, "the page answers")
     assert page.status_code == 200
     assert f"/hub/stop/{SERVER}" not in page.text  # its pod is gone, and it is noted
     assert "Statistics for Everyone" in person.home()
