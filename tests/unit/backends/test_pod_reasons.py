@@ -241,3 +241,21 @@ def test_the_image_of_the_container_beside_is_told_too() -> None:
     what["status"]["initContainerStatuses"] = [beside]
     with pytest.raises(UnsupportedError, match="is not there"):
         reasons.step(what, [], PLAN)
+
+
+def test_an_eviction_that_only_an_event_tells() -> None:
+    """The server got the signal, ended in peace, and its pod says nothing of it."""
+    ended = pod("Succeeded", state={"terminated": {"reason": "Completed", "exitCode": 0}})
+    running = pod("Running", state={"running": {}})
+    for each in (ended, running):
+        each.setdefault("metadata", {})["uid"] = "now"
+    about = {"reason": "Evicted", "message": "Pod ephemeral local storage usage exceeds the total"}
+    mine = {**about, "involvedObject": {"uid": "now"}}
+    before = {**about, "involvedObject": {"uid": "before"}}
+    found = reasons.exit_of(ended, 0, [before, mine])
+    assert found is not None
+    assert "temporary disk space" in found.message
+    found = reasons.exit_of(ended, 0, [before])
+    assert found is not None
+    assert "by itself" in found.message
+    assert reasons.exit_of(running, 0, [mine]) is None

@@ -38,6 +38,7 @@ NO_IMAGE = frozenset(
 )
 NOT_CREATED = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
 #: Reason of the condition DisruptionTarget when a node is silent (pod-lifecycle, disruptions).
+_OVER = ("Failed", "Succeeded")
 _LOST_NODE = "DeletionByTaintManager"
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]*\w)")
 _VOLUME_EVENTS = frozenset(("FailedMount", "FailedAttachVolume", "FailedBinding"))
@@ -135,12 +136,14 @@ def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
     )
 
 
-def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
+def exit_of(pod: Object | None, mem_limit: int, events: Iterable[Object] = ()) -> Exit | None:
     """How a server ended; None while it runs (or starts).
 
     Args:
         pod: None when the cluster has none of this name (any more).
         mem_limit: bytes, for the sentence about it.
+        events: those about this pod; a server that ends in peace when it is evicted looks as if
+            it had ended by itself, and only they tell.
     """
     if pod is None:
         return Exit(ExitReason.GONE, 1, "Your server is gone: the cluster no longer has it.")
@@ -152,6 +155,10 @@ def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
         return Exit(ExitReason.GONE, code, "The computer that ran your server was lost.")
     if status.get("reason") == "Evicted" or disrupted:
         return Exit(ExitReason.GONE, code, _evicted(status))
+    over = ended or metadata.get("deletionTimestamp") or status.get("phase") in _OVER
+    evicted = [event for event in events if _evicts(event, metadata)] if over else []
+    if evicted:
+        return Exit(ExitReason.GONE, code, _evicted(evicted[-1]))
     if ended and ended.get("reason") == "OOMKilled":
         limit = f"its {format_bytes(mem_limit)}" if mem_limit else "its limit"
         message = (
@@ -161,7 +168,7 @@ def exit_of(pod: Object | None, mem_limit: int) -> Exit | None:
         return Exit(ExitReason.OUT_OF_MEMORY, code, message)
     if metadata.get("deletionTimestamp"):
         return Exit(ExitReason.GONE, code, "Your server was stopped by the cluster.")
-    if ended or status.get("phase") in ("Failed", "Succeeded"):
+    if over:
         return Exit(ExitReason.EXITED, code, "Your server ended by itself.")
     return None
 
@@ -211,8 +218,15 @@ def _not_created(detail: str) -> CourseyardError:
     return StartError("The server could not be started.", "Tell the administrators.", detail=detail)
 
 
-def _evicted(status: Object) -> str:
-    message = str(status.get("message") or "")
+def _evicts(event: Object, about: Object) -> bool:
+    """Whether the event says that just this pod, not an earlier one of its name, is evicted."""
+    whose = (event.get("involvedObject") or {}).get("uid")
+    return event.get("reason") == "Evicted" and whose == about.get("uid")
+
+
+def _evicted(said: Object) -> str:
+    """Why, by the message of a status or an event."""
+    message = str(said.get("message") or "")
     if "ephemeral" in message or "DiskPressure" in message or "exceeds the limit" in message:
         return "Your server was stopped because it used too much temporary disk space."
     return (

@@ -136,7 +136,8 @@ class PodSpawner(KubeSpawner):
             mem_limit: bytes, for the sentence about it.
         """
         await self._start_watching_pods()
-        return reasons.exit_of(self.pod, mem_limit)
+        await self._start_watching_events()
+        return reasons.exit_of(self.pod, mem_limit, self.events)
 
     async def remove(self, *, now: bool) -> None:
         """Delete the pod and wait until it is gone; no-op when it is."""
