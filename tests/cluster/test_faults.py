@@ -194,7 +194,7 @@ def test_disk_full(yard: Deployed, omar: Person) -> None:
     code = f"with open('/proc/1/fd/1', 'wb', 0) as log:\n {flood}"
     with contextlib.suppress(KubectlError):  # the server ends under it
         yard.kube.kubectl("exec", "-n", yard.users, name, "--", "python", "-c", code)
-    yard.wait(lambda: "too much temporary disk space" in omar.home(), 60, "the person is told")
+    yard.wait(lambda: "too much temporary disk space" in omar.home(), 120, "the person is told")
     omar.start("stats")
     assert omar.works("stats")
     omar.stop("stats")
