@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm
+from sqlalchemy.exc import OperationalError
 from tornado.httputil import HTTPHeaders
 
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
-from courseyard.hub.culler import Server, due, gone_people, running
+from courseyard.hub.culler import Server, cull_forever, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
@@ -105,6 +106,27 @@ def test_running_servers_are_found_in_parts(hub_db: Any) -> None:
 def test_gone_people(hub_db: Any) -> None:
     found = gone_people(hub_db, 30 * 86400, frozenset({"admin"}), NOW)
     assert found == ["long-gone", "never-seen"]
+
+
+async def test_culling_goes_on_after_a_fault_of_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds, rolled = [], []
+
+    async def broken(*_: Any) -> None:
+        rounds.append(1)
+        raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+
+    hub = SimpleNamespace(db=SimpleNamespace(rollback=lambda: rolled.append(1)))
+    monkeypatch.setattr("courseyard.hub.culler.cull_once", broken)
+    monkeypatch.setattr("courseyard.hub.culler.JupyterHub.instance", lambda: hub)
+    runtime: Any = SimpleNamespace(log=SimpleNamespace(warning=lambda *_: None))
+    task = asyncio.create_task(cull_forever(runtime, "token", 0.01))
+    await asyncio.sleep(0.5)
+    assert not task.done()
+    task.cancel()
+    assert len(rounds) > 1
+    assert len(rolled) == len(rounds)
 
 
 # --- garbage ------------------------------------------------------------------------------------

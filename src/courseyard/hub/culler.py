@@ -19,6 +19,7 @@ from urllib.parse import quote
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from sqlalchemy import Text, func, literal_column
+from sqlalchemy.exc import SQLAlchemyError
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from courseyard.hub.home import words
@@ -101,6 +102,9 @@ async def cull_forever(runtime: Runtime, token: str, interval: float = _INTERVAL
             await cull_once(runtime, token)
         except (OSError, HTTPClientError, ValueError, KeyError) as error:
             runtime.log.warning("Culling has to wait: %r", error)
+        except SQLAlchemyError as error:
+            runtime.log.warning("Culling has to wait: %r", error)
+            JupyterHub.instance().db.rollback()  # or nobody could use the hub's session again
 
 
 async def cull_once(runtime: Runtime, token: str) -> None:

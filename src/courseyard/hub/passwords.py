@@ -20,8 +20,8 @@ class _Read:
 
 
 class Passwords:
-    """The passwords of one site. The file is read again when it has changed, not at every log-in:
-    two thousand accounts take a fifth of a second, and whoever may not log in can ask for it.
+    """The passwords of one site. The file is read again when it has changed, not at every log-in,
+    which everybody can ask for, also who is refused.
     """
 
     def __init__(self, site: Site) -> None:

@@ -13,8 +13,7 @@ _DELAY = 1.0  # seconds in which changes gather
 class RoutesFile:
     """What jupyterhub-traefik-proxy keeps its dynamic configuration with, once a second at most.
 
-    Its own writes TOML for Traefik at every change, which takes tens of milliseconds of the event
-    loop with a thousand routes. Nobody but the next hub reads this one, and that looks for routes
+    Its own writes all routes as TOML for Traefik at every change, in the event loop. Nobody but the next hub reads this one, and that looks for routes
     that the last second had more (JupyterHub's ``check_routes``).
     """
 

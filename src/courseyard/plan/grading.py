@@ -35,6 +35,7 @@ def _mounts(ctx: Context, storage: Storage) -> list[Mount]:
 
 def _environment(of_server: dict[str, str]) -> dict[str, str]:
     """Without the instructors' folders; the modules of the course travel with each submission."""
-    kept = of_server | {"PYTHONPATH": of_server["PYTHONPATH"].removeprefix(f"{COURSE}/pymod:")}
+    paths = of_server["PYTHONPATH"].split(":")
+    kept = of_server | {"PYTHONPATH": ":".join([p for p in paths if p != f"{COURSE}/pymod"])}
     del kept[REHEARSAL_VARIABLE]
     return kept

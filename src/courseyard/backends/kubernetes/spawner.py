@@ -1,7 +1,7 @@
 """A thin KubeSpawner: its pod is the plan's, its words are ours.
 
-What KubeSpawner 7.1 does itself (creating, deleting, finding pods again
-after a restart of the hub) stays its business.
+What KubeSpawner 7.1 does itself (creating, deleting, finding pods again after a restart of the hub)
+stays its business; what it watches is cut to size in watches.py.
 """
 
 from __future__ import annotations

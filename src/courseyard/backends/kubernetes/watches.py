@@ -16,8 +16,7 @@ from typing import Any
 from kubernetes_asyncio.client import ApiException
 from kubespawner.reflector import ResourceReflector
 
-#: Pods in one answer; reading it takes some five milliseconds.
-_PART = 50
+_PART = 50  # objects in one answer
 _QUIET = 45  # seconds without news, or with, after which all is listed anew
 
 _ABOUT = (
