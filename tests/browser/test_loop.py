@@ -152,7 +152,8 @@ def test_both_instructors_collect_and_autograde(story: Story) -> None:
 
 def test_teacher_grades_by_hand(story: Story) -> None:
     formgrader = story.person(TEACHER).formgrader()
-    # The second click in JupyterLab's menu found her tab as she left it.
+    # The second click in JupyterLab's menu found her tab as she left it, and leaves it so.
+    formgrader.frame.wait_for_timeout(2_000)
     assert f"/manage_submissions/{WEEK}" in formgrader.frame.url
     formgrader.grade_by_hand(WEEK, GOOD, NOTEBOOK, "2")
     formgrader.shot("graded-by-hand")

@@ -21,7 +21,8 @@
     description: 'Opens the formgrader in a tab of its own.',
     autoStart: true,
     activate: app => {
-      const base = app.serviceManager.serverSettings.baseUrl;
+      // JupyterLab gives a whole address, a location compares by its path.
+      const base = new URL(app.serviceManager.serverSettings.baseUrl, window.location.href).pathname;
       app.commands.addCommand('nbgrader:open-formgrader', {
         label: 'Formgrader',
         caption: 'Grade this course in a new tab',
