@@ -1,10 +1,12 @@
 """From the click to a ready JupyterLab, and what an idle server costs: Courseyard and stock.
 
 Baseline, in the same run: JupyterHub's own ``SimpleLocalProcessSpawner`` (LocalProcessSpawner
-without system accounts) with the same image and the same proxy. Each start is asked for through
-the hub's REST API, as the page does, and ends when ``/user/<name>/<server>/lab`` answers 200.
+without system accounts) with the same image and the same proxy. Both hubs stand all the time and
+take turns, the first one changing, so that what the machine does meanwhile falls on both. Each start
+is asked for through the hub's REST API and waited for by its event stream, as the page does, and ends
+when ``/user/<name>/<server>/lab`` answers 200.
 
-Usage: ``python bench/start.py SITE [--runs 5] [--at-once 10]``, where SITE is a folder made by
+Usage: ``python bench/start.py SITE [--rounds 5] [--at-once 10]``, where SITE is a folder made by
 ``courseyard init`` whose image is built. The site's own hub must not be running.
 """
 
@@ -25,10 +27,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -114,11 +116,24 @@ class Hub:
         status = self.request("POST", f"/hub/api/users/{user}/servers/{server}", {})
         if status not in (201, 202):
             raise RuntimeError(f"start of {user}/{server} was refused: {status}")
+        self.wait_until_ready(f"/hub/api/users/{user}/servers/{server}/progress")
         while time.perf_counter() - begin < 300:
             if self.request("GET", f"/user/{user}/{server}/lab") == 200:
                 return time.perf_counter() - begin
             time.sleep(0.05)
         raise RuntimeError(f"{user}/{server} did not answer in 300 s")
+
+    def wait_until_ready(self, path: str) -> None:
+        """Follow the hub's event stream of a start to its last event; RuntimeError if that failed."""
+        request = urllib.request.Request(self.base + path)
+        request.add_header("Authorization", f"token {self.token}")
+        with _OPENER.open(request, timeout=300) as stream:
+            for line in stream:
+                event = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                if event.get("ready"):
+                    return
+                if event.get("failed"):
+                    raise RuntimeError(f"{path}: {event.get('message')}")
 
     def stop(self, user: str, server: str) -> None:
         """Stop and wait until the hub says that it has ended."""
@@ -248,35 +263,52 @@ def stock_hub(image: Path, work: Path, token: str) -> Iterator[Hub]:
         yield Hub(base, token)
 
 
-def measure(hub: Hub, server: str, runs: int, at_once: int) -> dict[str, float]:
-    """Medians in seconds, and bytes of an idle server."""
-    alone = []
-    for _ in range(runs):
-        alone.append(hub.start("bench0", server))
-        hub.stop("bench0", server)
-    together = []
-    memory = []
-    for _ in range(max(1, runs // 2)):
-        begin = time.perf_counter()
-        with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(lambda n: hub.start(f"bench{n}", server), range(at_once)))
-        together.append(time.perf_counter() - begin)
+@dataclass
+class Figures:
+    """What was measured of one hub: seconds, and bytes of an idle server."""
+
+    alone: list[float] = field(default_factory=list)
+    together: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+
+def start_alone(hub: Hub, server: str, figures: Figures) -> None:
+    figures.alone.append(hub.start("bench0", server))
+    hub.stop("bench0", server)
+
+
+def start_together(hub: Hub, server: str, figures: Figures, at_once: int) -> None:
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda n: hub.start(f"bench{n}", server), range(at_once)))
+        figures.together.append(time.perf_counter() - begin)
         time.sleep(5)
         pids = {pid for n in range(at_once) for pid in processes_of(f"/user/bench{n}/")}
-        memory.append(sum(map(pss, pids)) / at_once)
-        for n in range(at_once):
-            hub.stop(f"bench{n}", server)
-    return {
-        "alone": statistics.median(alone),
-        "together": statistics.median(together),
-        "memory": statistics.median(memory),
-    }
+        figures.memory.append(sum(map(pss, pids)) / at_once)
+        list(pool.map(lambda n: hub.stop(f"bench{n}", server), range(at_once)))
+
+
+def take_turns(hubs: list[tuple[Hub, Figures]], rounds: int, step: Callable[..., None]) -> None:
+    """Each round measures every hub once, in the other order than the round before."""
+    for number in range(rounds):
+        for hub, figures in hubs if number % 2 == 0 else reversed(hubs):
+            step(hub, figures)
+            time.sleep(2)  # what has just ended gives its processor and memory back
+
+
+def row(label: str, stock: list[float], ours: list[float], unit: str) -> str:
+    """Medians, and the span of all rounds behind them."""
+    cells = [
+        f"{statistics.median(found):.2f} {unit} ({min(found):.2f}-{max(found):.2f})"
+        for found in (stock, ours)
+    ]
+    return f"{label:34}{cells[0]:>26}{cells[1]:>26}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=10)
     arguments = parser.parse_args()
     site = load_site(arguments.site)
@@ -288,18 +320,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="courseyard-bench-") as folder:
         work = Path(folder)
         work.chmod(0o755)
-        with stock_hub(image.resolve(), work, token) as hub:
-            stock = measure(hub, server, arguments.runs, arguments.at_once)
-        with courseyard_hub(arguments.site.resolve(), work, token, arguments.at_once) as hub:
-            ours = measure(hub, server, arguments.runs, arguments.at_once)
-    print(f"{'':34}{'stock':>10}{'Courseyard':>12}")
-    print(f"{'click to JupyterLab, alone':34}{stock['alone']:>9.2f}s{ours['alone']:>11.2f}s")
+        stock, ours = Figures(), Figures()
+        with (
+            stock_hub(image.resolve(), work, token) as stock_base,
+            courseyard_hub(arguments.site.resolve(), work, token, arguments.at_once) as our_base,
+        ):
+            hubs = [(stock_base, stock), (our_base, ours)]
+            take_turns(hubs, arguments.rounds, lambda hub, to: start_alone(hub, server, to))
+            take_turns(
+                hubs,
+                arguments.rounds,
+                lambda hub, to: start_together(hub, server, to, arguments.at_once),
+            )
+    print(f"{'median (all rounds)':34}{'stock':>26}{'Courseyard':>26}")
+    print(row("click to JupyterLab, alone", stock.alone, ours.alone, "s"))
     label = f"{arguments.at_once} at once, until all answer"
-    print(f"{label:34}{stock['together']:>9.2f}s{ours['together']:>11.2f}s")
-    print(
-        f"{'memory of an idle server (PSS)':34}{stock['memory'] / 2**20:>8.0f}MB"
-        f"{ours['memory'] / 2**20:>10.0f}MB"
-    )
+    print(row(label, stock.together, ours.together, "s"))
+    memory = [[size / 2**20 for size in figures.memory] for figures in (stock, ours)]
+    print(row("memory of an idle server (PSS)", memory[0], memory[1], "MB"))
 
 
 if __name__ == "__main__":
