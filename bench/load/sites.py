@@ -27,7 +27,7 @@ SIMULATED: dict[str, Any] = {
 ANYWHERE: dict[str, Any] = {"node_selector": {}, "tolerations": []}
 #: Room for a hub of 1,000 servers, the same for both.
 RESOURCES = {
-    "requests": {"cpu": "200m", "memory": "512Mi"},
+    "requests": {"cpu": "1", "memory": "512Mi"},
     "limits": {"cpu": "2", "memory": "3Gi"},
 }
 _SERVICE = """

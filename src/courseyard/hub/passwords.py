@@ -9,13 +9,14 @@ import yaml
 
 from courseyard.errors import SettingsError
 from courseyard.settings import Site
+from courseyard.stamp import Stamp, stamp_of
 
 PASSWORDS_FILE = "passwords.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    stamp: tuple[int, ...]
+    stamp: Stamp | None
     passwords: dict[str, str]
 
 
@@ -34,14 +35,9 @@ class Passwords:
         Raises:
             SettingsError: no such file, others can read it, or it is not ``{username: password}``.
         """
-        try:
-            status = (self._site.folder / PASSWORDS_FILE).stat()
-        except OSError as error:
-            raise _unreadable(error) from error
-        # A change of the mode changes the third.
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        stamp = stamp_of(self._site.folder / PASSWORDS_FILE)
         known = self._read
-        if known is None or known.stamp != stamp:
+        if stamp is None or known is None or known.stamp != stamp:
             self._read = known = _Read(stamp, read_passwords(self._site))
         return known.passwords
 

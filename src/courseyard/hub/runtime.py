@@ -25,6 +25,7 @@ from courseyard.plan.build import Known, plan_server
 from courseyard.plan.model import ServerPlan
 from courseyard.registry.watch import Registry
 from courseyard.settings import Site
+from courseyard.stamp import stamp_of
 
 #: Key of the runtime among JupyterHub's tornado settings.
 SETTING = "courseyard"
@@ -151,10 +152,10 @@ class Runtime:
     async def watch_images(self, interval: float = 10.0) -> None:
         """Read the image list again when it changes; the last good one stays in force."""
         file = self.site.path(self.site.images)
-        seen = await asyncio.to_thread(_stamp, file)
+        seen = await asyncio.to_thread(stamp_of, file)
         while True:
             await asyncio.sleep(interval)
-            stamp = await asyncio.to_thread(_stamp, file)
+            stamp = await asyncio.to_thread(stamp_of, file)
             if stamp == seen:
                 continue
             seen = stamp
@@ -163,11 +164,3 @@ class Runtime:
                 await asyncio.to_thread(self.registry.use, self.catalog)
             except SettingsError as error:
                 self.log.error("The image list cannot be used: %s", error)  # noqa: TRY400
-
-
-def _stamp(file: Any) -> tuple[int, int]:
-    try:
-        stat = file.stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)

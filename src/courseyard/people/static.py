@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from courseyard.errors import Problem, SettingsError
 from courseyard.hints import did_you_mean, shown
 from courseyard.people.person import Group, Person
 from courseyard.settings import LOWEST_ID, PeopleSettings
+from courseyard.stamp import stamp_of
 from courseyard.yamlfile import Document, read_yaml
 
 _GROUP = re.compile(r"[a-z_][a-z0-9_.-]{0,63}")
@@ -33,13 +33,6 @@ _PERSON_KEYS = ("uid", "gid", "name", "email", "groups")
 _MAX_TEXT = 200
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    mtime: int  # nanoseconds
-    size: int
-    inode: int
 
 
 class StaticSource:
@@ -53,27 +46,19 @@ class StaticSource:
         """
         self._file = file
         self._settings = settings
-        self._stamp = _stamp(file)
+        self._stamp = stamp_of(file)
         self._people = load_people(file, settings)
 
     def look_up(self, username: str) -> Person | None:
         """The person, or None; reads the file again when it has changed."""
-        stamp = _stamp(self._file)
-        if stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
+        found = stamp_of(self._file)
+        if found is not None and found != self._stamp:
+            self._stamp = found
             try:
                 self._people = load_people(self._file, self._settings)
             except SettingsError as error:
                 log.error("%s; the people of before stay in force", error)  # noqa: TRY400
         return self._people.get(username)
-
-
-def _stamp(file: Path) -> _Stamp | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def load_people(file: Path, settings: PeopleSettings) -> dict[str, Person]:

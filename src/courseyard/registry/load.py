@@ -20,6 +20,7 @@ from courseyard.registry.reader import Rules
 from courseyard.registry.slugs import USERS_SUFFIX
 from courseyard.registry.snapshot import Pause, Snapshot, Stale, nothing
 from courseyard.settings import Site
+from courseyard.stamp import Stamp, stamp
 from courseyard.yamlfile import VanishedError, YamlError, read_bytes
 
 __all__ = ["Loader", "Snapshot", "Stale", "load_snapshot"]
@@ -29,8 +30,6 @@ _SUFFIX = ".yaml"
 _SETTLED = 2_000_000_000
 #: After so much work (s) without a pause others get their turn; pauses last as long as the second.
 _WORK, _PAUSE = 0.001, 0.0002
-
-Stamp = tuple[int, int, int, int]  # mtime, ctime (ns), size, inode
 
 
 @dataclass(slots=True)
@@ -132,7 +131,7 @@ class Loader:
                 status = entry.stat()
             except OSError:
                 status = None
-            if status is not None and self._stamps.get(name) == _stamp(status):
+            if status is not None and self._stamps.get(name) == stamp(status):
                 continue
             if changed := self._visit(name, status):
                 touched.add(changed)
@@ -162,7 +161,7 @@ class Loader:
         slug, is_users = _slug_of(name)
         course = self._slugs.get(slug) or _Course()
         file = course.users if is_users else course.main
-        stamp = _stamp(status) if status is not None else None
+        seen = stamp(status) if status is not None else None
         path = self.folder / name
         try:
             source = read_bytes(path)
@@ -177,7 +176,7 @@ class Loader:
             return slug
         digest = blake2b(source, digest_size=16).digest()
         settled = status is not None and time.time_ns() - status.st_mtime_ns > _SETTLED
-        self._stamps[name] = stamp if settled else None
+        self._stamps[name] = seen if settled else None
         if file is not None and file.digest == digest:
             return None
         fresh = _File(digest)
@@ -341,10 +340,6 @@ def _slug_of(name: str) -> tuple[str, bool]:
     stem = name.removesuffix(_SUFFIX)
     plain = stem.removesuffix(USERS_SUFFIX)
     return plain, plain != stem
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def load_snapshot(site: Site, catalog: ImageCatalog) -> Snapshot:
