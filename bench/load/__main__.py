@@ -47,6 +47,8 @@ class Load:
 async def run(kube: rig.Kube, place: Place, crowd: sites.Crowd, load: Load) -> None:
     """All steps on one hub, each with a line of what was measured."""
     print(f"\n{place.name}: {load.people} people, {load.servers} servers", flush=True)
+    # A node port follows the pods behind it a moment later.
+    await measure.until_answers(place, "/hub/login", {})
     begin = time.monotonic()
     cookies = await log_in_all(place, {name: name for name in crowd.people})
     say("log-in", f"{len(cookies)} people in {time.monotonic() - begin:.0f} s")
@@ -84,7 +86,7 @@ async def run(kube: rig.Kube, place: Place, crowd: sites.Crowd, load: Load) -> N
     kube.kubectl(
         "exec", "-n", place.namespace, "deploy/hub", "-c", "hub", "--", python, "-c", ended
     )
-    back = await measure.until_page(place, cookies[crowd.people[0]])
+    back = await measure.until_answers(place, place.page, cookies[crowd.people[0]])
     say("hub restart, to the page", f"{back:.1f} s")
 
 

@@ -103,8 +103,14 @@ def _username(pod: dict[str, Any]) -> str:
     return found.get("hub.jupyter.org/username", "")
 
 
-async def until_page(place: Place, cookies: dict[str, str], seconds: float = 300) -> float:
-    """Seconds until the course page answers again."""
+async def until_answers(
+    place: Place, path: str, cookies: dict[str, str], seconds: float = 300
+) -> float:
+    """Seconds until the page at ``path`` answers.
+
+    Raises:
+        RuntimeError: it did not.
+    """
     begin = time.monotonic()
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(
@@ -112,8 +118,8 @@ async def until_page(place: Place, cookies: dict[str, str], seconds: float = 300
     ) as browser:
         while time.monotonic() - begin < seconds:
             with suppress(aiohttp.ClientError, TimeoutError):
-                async with browser.get(place.base + place.page, allow_redirects=False) as page:
+                async with browser.get(place.base + path, allow_redirects=False) as page:
                     if page.status == 200:
                         return time.monotonic() - begin
             await asyncio.sleep(0.1)
-    raise RuntimeError(f"{place.name}: no course page after {seconds:.0f} s")
+    raise RuntimeError(f"{place.name}: no answer at {path} in {seconds:.0f} s")
