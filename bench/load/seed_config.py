@@ -116,7 +116,9 @@ c.KubeSpawner.namespace = f"{SETTINGS['namespace']}-users"
 c.KubeSpawner.pod_name_template = "server-{user_server}"
 c.KubeSpawner.image = IMAGE
 c.KubeSpawner.image_pull_policy = "IfNotPresent"
-c.KubeSpawner.cmd = ["/opt/image/bin/jupyterhub-singleuser"]
+# The image's own start program wants a plan; `cmd` alone are words for it.
+c.KubeSpawner.extra_container_config = {"command": ["/opt/image/bin/python"]}
+c.KubeSpawner.cmd = ["-m", "jupyterhub.singleuser"]
 c.KubeSpawner.start_timeout = 300
 c.KubeSpawner.http_timeout = 120
 c.KubeSpawner.mem_limit = "2G"
