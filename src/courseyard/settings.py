@@ -156,7 +156,11 @@ class ServerSettings(Settings):
     mem_guarantee_instructor: Bytes = Field(1024**3, description="The same for instructor servers.")
     cpu_limit: Cores = Field(4.0, description="Cores a server may use.")
     cpu_guarantee: Cores = Field(0.1, description="Cores it can count on.")
-    processes: int = Field(1000, ge=16, description="Processes and threads a server may have.")
+    processes: int = Field(
+        1000,
+        ge=16,
+        description="Processes and threads a server may have; in a cluster the kubelet's podPidsLimit instead.",
+    )
     tmp_size: Bytes = Field(
         1024**3, description="Size of /tmp and of the home directory, each; counts as memory."
     )

@@ -202,6 +202,16 @@ value = {
     }
 
 
+def test_the_last_word_takes_no_bytes(yard: Deployed, omar: Person) -> None:
+    """The kubelet's file for it lies on the node's disk, and no limit counts it."""
+    code = """
+import os
+mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
+value = [m for m in mounts if "termination-log" in m and os.access(m, os.W_OK)]
+"""
+    assert inside(yard, code) == []
+
+
 def test_autograding_meets_nothing_of_anybodys(yard: Deployed) -> None:
     """Trap 10: what runs students' code is a container of its own beside the instructor's server."""
     teacher = Person(yard, TEACHER)

@@ -47,6 +47,13 @@ async def make(tmp_path: Path) -> served.ServedRoutesProxy:
     return proxy
 
 
+def test_no_hub_without_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at its start: it was ready, and its proxies waited for routes."""
+    monkeypatch.setenv(served.TOKEN, "")
+    with pytest.raises(RuntimeError, match="is not set"):
+        served.ServedRoutesProxy(site=Site(folder=tmp_path), should_start=False)
+
+
 def ask(port: int, token: str = TOKEN) -> tuple[int, Any]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/routes", headers={"Authorization": f"Bearer {token}"}

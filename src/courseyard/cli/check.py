@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courseyard.cli import clusterfiles, output, prepull
+from courseyard.cli import clusterproblems, output, prepull
 from courseyard.cli.sites import HERE, Known, SiteArgument, as_written, open_site
 from courseyard.errors import Problem, SettingsError, Severity, StorageError, UnsupportedError
 from courseyard.hints import some
@@ -27,6 +27,7 @@ from courseyard.sitefile import load_site
 from courseyard.storage import courses
 from courseyard.storage.diff import Verb
 from courseyard.storage.walk import denied
+from courseyard.yamlfile import read_yaml
 
 
 def check(
@@ -76,12 +77,13 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         return
     people, problems = _people(site)
     yield from problems
+    yield from _of_authenticator(site)
     try:
         catalog = load_catalog(site)
     except SettingsError as error:
         yield from _of_error(error, site.path(site.images))
         return
-    yield from _of_trust(site)
+    yield from clusterproblems.problems(site)
     if site.backend == "sandbox":  # a cluster fetches images by their references
         yield from _of_images(site, catalog)
     snapshot = load_snapshot(site, catalog)
@@ -162,27 +164,22 @@ def _of_images(site: Site, catalog: ImageCatalog) -> Iterator[Problem]:
             yield Problem(file, 0, key, f"{release.path} {state}: {how}", Severity.WARNING)
 
 
-def _of_trust(site: Site) -> Iterator[Problem]:
-    """A cluster's proxies are told in two places whom they trust; nobody is until both agree."""
-    file = site.folder / "kustomization.yaml"
-    if site.backend != "kubernetes" or not file.is_file():
+def _of_authenticator(site: Site) -> Iterator[Problem]:
+    name = site.hub.authenticator
+    if name in ("demo", "pam"):
         return
-    wanted = site.proxy.trusted_proxies
+    from courseyard.hub.authenticators import installed  # JupyterHub needs its time
+
     try:
-        given = clusterfiles.trusted_proxies(site.folder)
-    except (OSError, ValueError) as error:
-        yield Problem(file, 0, "patches", f"the proxies' argument cannot be read: {error}")
-        return
-    if given == frozenset(wanted):
-        return
-    if wanted:
-        message = (
-            f"the proxies' argument must be {clusterfiles.TRUST}{','.join(wanted)}, as "
-            f"`proxy.trusted_proxies` of {SITE_FILE} says"
-        )
-    else:
-        message = f"the proxies trust {some(sorted(given))}; `proxy.trusted_proxies` of {SITE_FILE} does not"
-    yield Problem(file, 0, "patches", message, Severity.WARNING)
+        installed(name)
+    except SettingsError as error:
+        message, severity = f"{error.message} {error.next_step}".strip(), Severity.ERROR
+        if site.backend == "kubernetes" and isinstance(error.__cause__, ModuleNotFoundError):
+            message = f"{name!r} is not installed here; the hub's image must have it"
+            severity = Severity.WARNING
+        file = read_yaml(site.folder / SITE_FILE)
+        message = message.removeprefix("hub.authenticator: ")
+        yield file.problem(("hub", "authenticator"), message, severity)
 
 
 def _of_storage(site: Site, snapshot: Snapshot) -> Iterator[Problem]:

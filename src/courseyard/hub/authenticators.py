@@ -103,7 +103,7 @@ def authenticator_class(name: str, runtime: Runtime) -> type[Authenticator]:
         SettingsError: nothing has this name.
     """
     own = {"demo": DemoAuthenticator, "pam": PamAuthenticator}
-    base = own.get(name) or _installed(name)
+    base = own.get(name) or installed(name)
     return type(
         base.__name__,
         (KnownPeople, base),
@@ -111,7 +111,12 @@ def authenticator_class(name: str, runtime: Runtime) -> type[Authenticator]:
     )
 
 
-def _installed(name: str) -> type[Authenticator]:
+def installed(name: str) -> type[Authenticator]:
+    """The authenticator of this name that some package brings.
+
+    Raises:
+        SettingsError: nothing has this name, or it is none.
+    """
     points = [p for p in entry_points(group="jupyterhub.authenticators") if p.name == name]
     try:
         found = points[0].load() if points else import_item(name)

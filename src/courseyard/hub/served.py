@@ -43,6 +43,10 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
     site = AnyTrait(help="The site, for the routes beside the hub's.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
+        """Raises RuntimeError without a token: what `_serve` raises, nobody would hear."""
+        self._token = os.environ.get(TOKEN, "")
+        if not self._token:
+            raise RuntimeError(f"{TOKEN} is not set; without it nobody may ask for routes")
         super().__init__(**kwargs)
         self.version = 0
         #: Since the hub started: before that nobody may be told that most routes are gone.
@@ -136,10 +140,7 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
         return {"http": {part: found for part, found in http.items() if found}}
 
     def _serve(self) -> None:
-        token = os.environ.get(TOKEN, "")
-        if not token:
-            raise RuntimeError(f"{TOKEN} is not set; without it nobody may ask for routes")
-        routes = {"proxy": self, "token": token}
+        routes = {"proxy": self, "token": self._token}
         handlers = [("/routes", RoutesHandler, routes)]
         server = HTTPServer(Application(handlers, log_function=lambda handler: None))
         server.listen(PORT)

@@ -99,6 +99,7 @@ def _container(site: Site, plan: ServerPlan) -> dict[str, Any]:
         "image": manifests.full_reference(plan.image.reference, settings.registry),
         "imagePullPolicy": settings.image_pull_policy,
         "command": [*_PYTHON, "-c", _WAIT],
+        **plainpods.LAST_WORD,
         "env": [
             {"name": key, "value": value.replace("$(", "$$(")}
             for key, value in manifests.environment(plan).items()

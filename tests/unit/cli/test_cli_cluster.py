@@ -121,3 +121,67 @@ def test_check_tells_when_the_proxies_trust_others(site: Path) -> None:
     assert "must be --entrypoints.web.forwardedheaders.trustedips=192.0.2.10/32" in said()[0]
     manifest.write_text(patch.replace("192.0.2.10/32", "0.0.0.0/0"))
     assert "cannot be read" in said()[0]
+
+
+def said_of(site: Path, name: str) -> list[str]:
+    return [str(p).partition(name)[2] for p in problems_of(site) if p.file.name == name]
+
+
+def test_check_tells_of_a_course_without_a_line_and_a_line_without_a_course(site: Path) -> None:
+    manifest = site / "kustomization.yaml"
+    text = manifest.read_text()
+    assert said_of(site, "kustomization.yaml") == []
+    manifest.write_text(text.replace("      - courses/stats.yaml\n", ""))
+    (found,) = said_of(site, "kustomization.yaml")
+    assert "courses/stats.yaml has no line here" in found
+    manifest.write_text(text)
+    (site / "courses" / "stats.yaml").rename(site / "courses" / ".stats.yaml.swp.yaml")
+    (found,) = said_of(site, "kustomization.yaml")
+    number = text.splitlines().index("      - courses/stats.yaml") + 1
+    assert found.startswith(f":{number}: ")
+    assert "there is no file courses/stats.yaml" in found
+
+
+@pytest.mark.parametrize("token", [b"", b"short", b"0123456789abcdef" * 4 + b"\n"])
+def test_check_tells_of_a_token_that_proxies_cannot_use(site: Path, token: bytes) -> None:
+    assert said_of(site, "routes-token") == []
+    (site / "secrets" / "routes-token").write_bytes(token)
+    (found,) = said_of(site, "routes-token")
+    assert "at least 32 letters and digits" in found
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "key"),
+    [
+        ("kustomization.yaml", "physics", "namespace"),
+        ("kubernetes/base/hub/kustomization.yaml", "physics", "namespace"),
+        ("kubernetes/base/users/kustomization.yaml", "physics-users", "users_namespace"),
+    ],
+)
+def test_check_tells_of_another_namespace(site: Path, file: str, name: str, key: str) -> None:
+    path = site / file
+    path.write_text(path.read_text().replace(f"namespace: {name}\n", "namespace: phisics\n"))
+    found = [p for p in problems_of(site) if p.file == path]
+    assert found
+    assert all(p.is_error and p.line for p in found)
+    assert f"is phisics, but `kubernetes.{key}` of courseyard.yaml is {name}" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "error"),
+    [
+        ("jupyterhub.auth.PAMAuthentikator", "nothing has the name", True),
+        ("jupyterhub.spawner.Spawner", "is not an authenticator", True),
+        ("of_nobody.Authenticator", "is not installed here; the hub's image must have it", False),
+    ],
+)
+def test_check_tries_the_authenticator(site: Path, name: str, said: str, error: bool) -> None:
+    file = site / "courseyard.yaml"
+    file.write_text(
+        re.sub(r"(?m)^  # authenticator: .*$", f"  authenticator: {name}", file.read_text())
+    )
+    assert load_site(site).hub.authenticator == name
+    (found,) = [p for p in problems_of(site) if p.key == "hub.authenticator"]
+    assert said in found.message
+    assert found.is_error == error
+    assert found.line > 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from courseyard.backends.kubernetes import plainpods
 from courseyard.plan.model import Identity, ServerPlan
 from courseyard.singleuser.courseyard_nbgrader import tunnel
 from courseyard.singleuser.grading import runner
@@ -44,6 +45,7 @@ def container(server: dict[str, Any], limits: dict[str, str], inner: ServerPlan)
     disk = {"ephemeral-storage": limits["ephemeral-storage"]}
     return {
         **server,
+        **plainpods.LAST_WORD,
         "name": CONTAINER,
         "command": list(RUNNER),
         "restartPolicy": "Always",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from courseyard.backends import beside, identity
-from courseyard.backends.kubernetes import grading
+from courseyard.backends.kubernetes import grading, plainpods
 from courseyard.plan.model import Mount, ServerPlan
 from courseyard.settings import KubernetesSettings, Site
 
@@ -108,7 +108,7 @@ def _software(plan: ServerPlan, settings: KubernetesSettings) -> dict[str, Any]:
         "image_pull_policy": plan.kubernetes.image_pull_policy or settings.image_pull_policy,
         "image_pull_secrets": list(settings.image_pull_secrets),
         # As the command, so that an image's own entry point does not matter.
-        "extra_container_config": {"command": list(_START)},
+        "extra_container_config": {"command": list(_START), **plainpods.LAST_WORD},
         "cmd": None,
         "args": [],
         "ip": "0.0.0.0",
