@@ -30,6 +30,13 @@ def _timezone(value: str) -> str:
     return value
 
 
+def _registry(value: str) -> str:
+    # github.com/distribution/reference: a host with a port, then parts in small letters
+    if value and not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)*/?", value):
+        raise ValueError(f"{value!r} must be a host and a path, such as registry.example.org/x")
+    return value
+
+
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
@@ -308,7 +315,7 @@ class KubernetesSettings(Settings):
     hub_service: str = Field(
         "hub", pattern=_DNS_LABEL, description="The service by which servers reach the hub."
     )
-    registry: str = Field(
+    registry: Annotated[str, AfterValidator(_registry)] = Field(
         "",
         description="What stands before image references that name no host, such as "
         "registry.example.org/courseyard.",

@@ -131,6 +131,11 @@ proxy:
             "{hub: {public_url: 'http://a/'}, proxy: {tls: {certificate: a, key: b}}}",
             "hub.public_url: must start with https",
         ),
+        (
+            "kubernetes:\n  registry: https://registry.example.org/x\n",
+            "2: kubernetes.registry: 'https://registry.example.org/x' must be a host and a path",
+        ),
+        ("kubernetes: {registry: 'registry.example.org/Team A'}", "must be a host and a path"),
         ("proxy: {trusted_proxies: 10.0.0.1}", "proxy.trusted_proxies: must be a list"),
         (
             "proxy: {trusted_proxies: [10.0.0.1, '*']}",
