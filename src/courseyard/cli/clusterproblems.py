@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from courseyard.backends.kubernetes.check.wanted import KUSTOMIZATION
 from courseyard.cli import clusterfiles
 from courseyard.errors import Problem, Severity
 from courseyard.hints import some
 from courseyard.settings import SITE_FILE, Site
 from courseyard.yamlfile import Document, YamlError, read_yaml
 
-KUSTOMIZATION = "kustomization.yaml"
 _COURSES = "courseyard-courses"
 _ROUTES = "secrets/routes-token"
 _SOUND_TOKEN = re.compile(rb"[A-Za-z0-9._~+/=-]{32,}")
@@ -76,18 +76,18 @@ def _of_courses(site: Site, document: Document) -> Iterator[Problem]:
     for number, each in _generators(document):
         if each.get("name") != _COURSES:
             continue
-        path = ("configMapGenerator", number, "files")
+        key = ("configMapGenerator", number, "files")
         listed = each.get("files") or []
         if not isinstance(listed, list):
             return  # kubectl says so
-        named = {str(item).rpartition("=")[2].rpartition("/")[2] for item in listed}
+        paths = [str(line).rpartition("=")[2] for line in listed]  # key=path, or the path alone
         there = {f.name for f in site.path(site.courses).glob("*.yaml") if f.name[0] != "."}
-        for name in sorted(there - named):
+        for name in sorted(there - {Path(path).name for path in paths}):
             message = f"courses/{name} has no line here, so the cluster does not get it"
-            yield document.problem(path, message, Severity.WARNING)
-        for item, line in enumerate(listed):
-            if str(line).rpartition("/")[2] not in there:
-                yield document.problem((*path, item), f"there is no file {line}")
+            yield document.problem(key, message, Severity.WARNING)
+        for item, path in enumerate(paths):
+            if not (site.folder / path).is_file():
+                yield document.problem((*key, item), f"there is no file {path}")
 
 
 def _generators(document: Document) -> list[tuple[int, dict[str, Any]]]:

@@ -142,6 +142,14 @@ def test_check_tells_of_a_course_without_a_line_and_a_line_without_a_course(site
     assert "there is no file courses/stats.yaml" in found
 
 
+def test_check_takes_a_course_from_elsewhere_under_a_name(site: Path) -> None:
+    manifest = site / "kustomization.yaml"
+    (site / "courses" / "stats.yaml").rename(site / "of-maths.yaml")
+    line = "      - stats.yaml=of-maths.yaml\n"
+    manifest.write_text(manifest.read_text().replace("      - courses/stats.yaml\n", line))
+    assert said_of(site, "kustomization.yaml") == []
+
+
 @pytest.mark.parametrize("token", [b"", b"short", b"0123456789abcdef" * 4 + b"\n"])
 def test_check_tells_of_a_token_that_proxies_cannot_use(site: Path, token: bytes) -> None:
     assert said_of(site, "routes-token") == []
