@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from kubernetes_asyncio import client, config, watch
+from kubernetes_asyncio import client, config
 
 from bench.load.visitors import Place
 from tests.cluster.rig import Kube
@@ -78,10 +79,13 @@ async def pod_times(kube: Kube, namespace: str) -> AsyncIterator[dict[str, float
     await config.load_kube_config(str(kube.kubeconfig))
 
     async def follow() -> None:
-        async with client.ApiClient() as api, watch.Watch() as stream:
-            pods = client.CoreV1Api(api)
-            async for event in stream.stream(pods.list_namespaced_pod, namespace):
-                pod: dict[str, Any] = event["raw_object"]
+        async with client.ApiClient() as api:
+            # Read as it comes: to make objects of it would hold up those who look at pages.
+            told = await client.CoreV1Api(api).list_namespaced_pod(
+                namespace, watch=True, _preload_content=False
+            )
+            async for line in told.content:
+                pod: dict[str, Any] = json.loads(line)["object"]
                 if not (name := _username(pod)):
                     continue
                 created.setdefault(name, time.monotonic())

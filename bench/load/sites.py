@@ -25,10 +25,14 @@ SIMULATED: dict[str, Any] = {
     "tolerations": [{"key": "simulated", "operator": "Exists", "effect": "NoSchedule"}],
 }
 ANYWHERE: dict[str, Any] = {"node_selector": {}, "tolerations": []}
-#: Room for a hub of 1,000 servers, the same for both.
-RESOURCES = {
+#: Room for 1,000 servers, the same for both.
+HUB_ROOM = {
     "requests": {"cpu": "1", "memory": "512Mi"},
     "limits": {"cpu": "2", "memory": "3Gi"},
+}
+PROXY_ROOM = {
+    "requests": {"cpu": "500m", "memory": "64Mi"},
+    "limits": {"cpu": "2", "memory": "512Mi"},
 }
 _SERVICE = """
 c.JupyterHub.services = [*c.JupyterHub.services, {{"name": "bench", "api_token": "{token}"}}]
@@ -150,10 +154,11 @@ def _fill(yard: Deployed, crowd: Crowd, pods: dict[str, Any], token: str) -> Non
     overlay = yard.folder / "kubernetes" / "overlays" / "one-node" / "kustomization.yaml"
     with overlay.open("a") as patches:
         path = "/spec/template/spec/containers/0/resources"
-        patches.write(
-            "  - target: {kind: Deployment, name: hub}\n    patch: |\n"
-            f"      - {{op: replace, path: {path}, value: {json.dumps(RESOURCES)}}}\n"
-        )
+        for name, room in (("hub", HUB_ROOM), ("proxy", PROXY_ROOM)):
+            patches.write(
+                f"  - target: {{kind: Deployment, name: {name}}}\n    patch: |\n"
+                f"      - {{op: replace, path: {path}, value: {json.dumps(room)}}}\n"
+            )
 
 
 @contextmanager
@@ -275,7 +280,7 @@ def _seed_pod() -> dict[str, Any]:
                 "command": ["/opt/courseyard/venv/bin/jupyterhub"],
                 "args": ["--config", "/srv/site/jupyterhub_config.py"],
                 "workingDir": "/state",
-                "resources": RESOURCES,
+                "resources": HUB_ROOM,
                 "readinessProbe": {
                     "httpGet": {"path": "/hub/health", "port": 8081},
                     "periodSeconds": 2,
@@ -294,10 +299,7 @@ def _seed_pod() -> dict[str, Any]:
                 "image": PROXY,
                 "args": _TRAEFIK,
                 "volumeMounts": [routes],
-                "resources": {
-                    "requests": {"cpu": "100m", "memory": "64Mi"},
-                    "limits": {"cpu": "2", "memory": "512Mi"},
-                },
+                "resources": PROXY_ROOM,
             },
         ],
         "volumes": [

@@ -110,6 +110,24 @@ async def at_once(limit: int, work: Sequence[Coroutine[None, None, None]]) -> No
 
 
 @asynccontextmanager
+async def own_delays() -> AsyncIterator[Times]:
+    """How late this program itself is, which counts as lateness of the hub in all it measures."""
+    times = Times()
+
+    async def look() -> None:
+        while True:
+            due = time.perf_counter() + 0.02
+            await asyncio.sleep(0.02)
+            times.seconds.append(max(0.0, time.perf_counter() - due))
+
+    looks = asyncio.create_task(look())
+    try:
+        yield times
+    finally:
+        looks.cancel()
+
+
+@asynccontextmanager
 async def looking(
     place: Place, cookies: dict[str, dict[str, str]], rate: float
 ) -> AsyncIterator[Times]:

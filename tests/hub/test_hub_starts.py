@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -239,6 +242,24 @@ def test_the_limit_holds_for_starts_at_the_same_moment(hub: Hub) -> None:
         visitor.act(f"/hub/stop/{name}")
 
 
+def test_clicks_at_the_same_moment_are_one_start(hub: Hub) -> None:
+    visitor = hub.visitor("otso")
+    before = len(hub.log())
+    replies: list[requests.Response] = []
+    clicks = [
+        threading.Thread(target=lambda: replies.append(visitor.act("/hub/go/scip")))
+        for _ in range(12)
+    ]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join(60)
+    assert visitor.wait_running("scip").url.endswith("/user/otso/scip/")
+    assert [reply.status_code for reply in replies] == [200] * 12, {r.text for r in replies}
+    assert hub.log()[before:].count("User otso:scip took") == 1
+    visitor.act("/hub/stop/scip")
+
+
 def test_a_start_can_be_cancelled(hub: Hub) -> None:
     visitor = hub.visitor("otso")
     page = visitor.act("/hub/go/slow")
@@ -407,6 +428,27 @@ def test_the_passwords_file_must_be_private(own_hub: Callable[..., Hub]) -> None
     assert reply.status_code == 503
     assert "Nobody can log in now" in reply.text
     assert "can be read by others" in hub.log()
+
+
+def test_the_hubs_database_does_not_wait_for_the_disk(hub: Hub) -> None:
+    database = hub.folder / "state" / "hub" / "jupyterhub.sqlite"
+    # Bytes 18 and 19 say that the file has a write-ahead log (sqlite.org/fileformat.html).
+    assert database.read_bytes()[18:20] == b"\x02\x02"
+
+
+def test_a_hub_that_ends_leaves_one_file(own_hub: Callable[..., Hub], tmp_path: Path) -> None:
+    """Who stops the hub to copy its database copies `jupyterhub.sqlite` and has all of it."""
+    hub = own_hub()
+    hub.visitor("otso")
+    deadline = time.monotonic() + 30
+    while "JupyterHub is now running" not in hub.log():  # before that SIGTERM ends it at once
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    hub.stop_hub()
+    copy = shutil.copy(hub.folder / "state" / "hub" / "jupyterhub.sqlite", tmp_path)
+    with closing(sqlite3.connect(copy)) as connection:
+        names = connection.execute("SELECT name FROM users").fetchall()
+    assert ("otso",) in names
 
 
 def test_secrets_of_the_hub_are_private(hub: Hub) -> None:

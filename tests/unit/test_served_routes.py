@@ -102,6 +102,35 @@ async def test_a_route_is_there_when_every_proxy_was_told(tmp_path: Path, port: 
     await asyncio.wait_for(adding, 2)
 
 
+async def test_changes_shortly_after_one_another_are_told_together(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy takes over all routes for each answer, so an answer for each of many is too much."""
+    monkeypatch.setattr(served, "_TOGETHER", 0.5)
+    proxy = await make(tmp_path)
+    proxy.complete = True
+    told = []
+
+    async def asking() -> None:
+        while True:
+            version, text = await proxy.answer("198.51.100.8")
+            told.append(len(routers((200, json.loads(text)))))
+            await proxy.heard("198.51.100.8", version)
+
+    proxy_asks = asyncio.create_task(asking())
+    await asyncio.sleep(0.1)
+    adding = []
+    for number in range(10):  # the proxy class works at so many at a time
+        route = proxy.add_route(f"/user/u{number}/x/", "http://198.51.100.1:8888", {})
+        adding.append(asyncio.create_task(route))
+        await asyncio.sleep(0.02)
+    await asyncio.wait_for(asyncio.gather(*adding), 5)
+    proxy_asks.cancel()
+    assert told[0] == 0
+    assert told[-1] == 10
+    assert len(told) <= 3
+
+
 async def test_a_proxy_that_went_away_holds_up_nobody(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
+from courseyard.hub.database import fold_forever, use_log
 from courseyard.hub.door import open_door
 from courseyard.hub.garbage import collect_forever, set_aside
 from courseyard.hub.home import handlers, looks
@@ -28,6 +29,7 @@ from courseyard.hub.planned import PlannedSpawner
 from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.turns import Turns
 from courseyard.hub.visitors import log_with_address
 from courseyard.settings import Site
 
@@ -79,10 +81,12 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     # JupyterHub reads its configuration inside the loop that serves; other commands have none.
     with suppress(RuntimeError):
         asyncio.get_running_loop()
+        Turns.install(asyncio.get_running_loop())
         runtime.run(runtime.registry.watch())
         runtime.run(runtime.watch_images())
         runtime.run(cull_forever(runtime, culler_token))
         runtime.run(open_door(runtime))
+        runtime.run(fold_forever(places.database()))
         if site.backend == "kubernetes":
             from courseyard.hub.orphans import remove_forever
 
@@ -97,6 +101,7 @@ def _hub(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.bind_url = places.proxy_url
     c.JupyterHub.hub_bind_url = places.hub_bind_url
     c.JupyterHub.db_url = places.database()
+    use_log()
     c.JupyterHub.cookie_secret_file = str(places.hub_dir / "cookie-secret")
     c.ConfigurableHTTPProxy.pid_file = str(places.hub_dir / "proxy.pid")
     # Servers and the proxy live on while the hub restarts.

@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-_DELAY = 1.0  # seconds in which changes gather
+_DELAY = 5.0  # seconds in which changes gather
 
 
 class RoutesFile:
-    """What jupyterhub-traefik-proxy keeps its dynamic configuration with, once a second at most.
+    """What jupyterhub-traefik-proxy keeps its dynamic configuration with, every five seconds at most.
 
-    Its own writes all routes as TOML for Traefik at every change, in the event loop. Nobody but the next hub reads this one, and that looks for routes
-    that the last second had more (JupyterHub's ``check_routes``).
+    Its own writes all routes as TOML for Traefik at every change, in the event loop. Nobody but the
+    next hub reads this one, and that looks for routes that the last seconds had more (JupyterHub's
+    ``check_routes``).
     """
 
     def __init__(self, file: Path) -> None:
@@ -37,7 +38,7 @@ class RoutesFile:
         return found
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
-        """Write ``data``, as it is then, within a second; called in the event loop."""
+        """Write ``data``, as it is then, some seconds later; called in the event loop."""
         self._data = data
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_DELAY, self.write)

@@ -5,7 +5,9 @@ configuration is served on a port that only proxies reach, for Traefik's own HTT
 (doc.traefik.io/traefik/reference/install-configuration/providers/others/http). While the hub is
 away a proxy keeps what it has; a proxy that starts again asks for everything.
 
-An answer waits until there is something new, so routes are there at once without much asking.
+An answer waits until there is something new, so routes are there at once without much asking. A
+proxy takes over all of them for each that is new; where there are many, those that come shortly one
+after another are told together.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ PORT = 8082
 TOKEN = "COURSEYARD_ROUTES_TOKEN"  # noqa: S105  the variable's name
 _HOLD = 4.0  # seconds an answer may wait; below Traefik's own pollTimeout of 5
 _FORGET = 3 * _HOLD  # seconds without asking after which a proxy counts as gone
+_TOGETHER = 0.25  # seconds in which changes gather after an answer, …
+_TOGETHER_EACH = 0.001  # … so many more for each route there is, …
+_TOGETHER_MOST = 1.0  # … and no more than so many
 _TAKE = 0.05  # seconds that Traefik needs to use what it was told
 _WAIT = 10.0  # seconds for all proxies to have asked
 
@@ -56,6 +61,7 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
         #: Address of a proxy → when it last asked, and the version it was told.
         self._asked: dict[str, tuple[float, int]] = {}
         self._text: tuple[int, bytes] = (-1, b"")  # a version, and what proxies are told of it
+        self._texted = 0.0  # when that was made
 
     @default("dynamic_config_handler")
     def _default_handler(self) -> RoutesFile:
@@ -119,9 +125,18 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
             async with self._changed:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), _HOLD)
+        if self._text[0] != self.version:
+            await self._gather()
         if self._text[0] != self.version:  # once for all proxies
             self._text = (self.version, json.dumps(self.configuration()).encode())
+            self._texted = time.monotonic()
         return self._text
+
+    async def _gather(self) -> None:
+        """Wait for more changes when the last were told just now."""
+        routes = len(self.dynamic_config["http"]["routers"])
+        together = min(_TOGETHER_MOST, _TOGETHER + _TOGETHER_EACH * routes)
+        await asyncio.sleep(max(0.0, self._texted + together - time.monotonic()))
 
     async def heard(self, address: str, version: int) -> None:
         """A proxy has got an answer."""

@@ -15,6 +15,7 @@ from courseyard.hub.home import words
 from courseyard.hub.home.guard import admit
 from courseyard.hub.planned import TooManyServersError, check_limit, running_servers
 from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.turns import give_way
 from courseyard.settings import Site
 
 #: How long a click waits for its start before the progress page is shown, in seconds.
@@ -70,13 +71,18 @@ class Page(BaseHandler):
         # A start that somebody asks for may follow one that failed.
         if spawner._spawn_future and spawner._spawn_future.done():
             spawner._spawn_future = None
-        start = asyncio.ensure_future(self.spawn_single_user(user, name, "", options={}))
+        start = asyncio.ensure_future(self._spawn(user, name))
         start.add_done_callback(_retrieve)
         await asyncio.wait([start], timeout=_SHORT)
         failure = start.exception() if start.done() and not start.cancelled() else None
         if failure is not None and not (isinstance(failure, StartFailed) and failure.tail):
             raise failure
         self.redirect(self._pending_url(user, name))
+
+    async def _spawn(self, user: Any, name: str) -> None:
+        give_way()
+        if not user.spawners[name].pending:  # a second click was quicker
+            await self.spawn_single_user(user, name, "", options={})
 
     def _pending_url(self, user: Any, name: str) -> str:
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}/{quote(name)}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyterhub.apihandlers.users import UserServerAPIHandler
+from jupyterhub.apihandlers.users import SpawnProgressAPIHandler, UserServerAPIHandler
 from jupyterhub.scopes import needs_scope
 
 from courseyard.errors import CourseyardError, DeniedError
 from courseyard.hub.failure import StartFailed, log_line
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING
+from courseyard.hub.turns import GivesWay
 
 #: Longest body of a request that starts a server, in bytes.
 _LONGEST = 10_000
@@ -44,8 +45,8 @@ async def admit(handler: Any, username: str, server_name: str) -> None:
         raise StartFailed(error) from error
 
 
-class GuardedServerApi(UserServerAPIHandler):
-    """JupyterHub's API for starting servers, behind the door."""
+class GuardedServerApi(GivesWay, UserServerAPIHandler):
+    """JupyterHub's API for starting and stopping servers, behind the door."""
 
     @needs_scope("start:servers")
     async def put(self, user_name: str, server_name: str = "") -> None:
@@ -66,3 +67,7 @@ class GuardedServerApi(UserServerAPIHandler):
             raise StartFailed(DeniedError(words.LONG_REQUEST))
         if self.find_user(user_name) is not None:
             await admit(self, user_name, server_name)
+
+
+class ProgressApi(GivesWay, SpawnProgressAPIHandler):
+    """JupyterHub's API that tells how a start goes."""

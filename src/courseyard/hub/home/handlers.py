@@ -17,7 +17,7 @@ from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import assets, view, words
 from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
 from courseyard.hub.home.base import Page
-from courseyard.hub.home.guard import GuardedServerApi
+from courseyard.hub.home.guard import GuardedServerApi, ProgressApi
 from courseyard.hub.names import name_of
 from courseyard.hub.planned import running_servers
 
@@ -141,6 +141,7 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/spawn/([^/]+)/([^/]+)", StartHandler),
     (r"/api/users/([^/]+)/server", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
+    (r"/api/users/([^/]+)/servers/([^/]*)/progress", ProgressApi),
     (r"/courseyard/static/(.*)", assets.StaticHandler, {"path": str(assets.STATIC)}),
     (r"/courseyard/site\.css", assets.SiteCssHandler),
     (r"/courseyard/logo", assets.SiteLogoHandler),

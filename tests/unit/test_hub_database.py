@@ -1,0 +1,98 @@
+"""The hub's database in a file: commits that do not wait, and nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from jupyterhub import orm
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
+
+from courseyard.hub import database
+
+
+@pytest.fixture
+def logged() -> Iterator[None]:
+    before = event.contains(Engine, "connect", database._with_log)
+    database.use_log()
+    database.use_log()  # a second site in one process changes nothing
+    yield
+    if not before:
+        event.remove(Engine, "connect", database._with_log)
+
+
+@pytest.fixture(autouse=True)
+def no_end() -> Iterator[None]:
+    yield
+    atexit.unregister(database.fold)
+
+
+def people(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM users ORDER BY name")]
+
+
+def test_jupyterhubs_database_has_a_log(tmp_path: Path, logged: None) -> None:
+    session = orm.new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite")()
+    assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+    assert session.execute(text("PRAGMA synchronous")).scalar() == 1  # NORMAL
+    assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1  # JupyterHub's own
+    session.close()
+
+
+def test_what_is_folded_is_in_the_file(tmp_path: Path, logged: None) -> None:
+    file = tmp_path / "hub.sqlite"
+    session = orm.new_session_factory(f"sqlite:///{file}")()
+    session.add(orm.User(name="ada"))
+    session.commit()
+    # A process that is killed leaves the log, and the next one has all of it.
+    shutil.copytree(tmp_path, tmp_path / "killed")
+    assert people(tmp_path / "killed" / "hub.sqlite") == ["ada"]
+    database.fold(str(file))
+    shutil.copy(file, tmp_path / "alone.sqlite")
+    assert people(tmp_path / "alone.sqlite") == ["ada"]
+    session.close()
+
+
+async def test_it_is_folded_again_and_again(tmp_path: Path, logged: None) -> None:
+    file = tmp_path / "hub.sqlite"
+    session = orm.new_session_factory(f"sqlite:///{file}")()
+    folding = asyncio.create_task(database.fold_forever(f"sqlite:///{file}", 0.01))
+    session.add(orm.User(name="ada"))
+    session.commit()
+    async with asyncio.timeout(10):
+        while True:
+            copy = shutil.copy(file, tmp_path / "alone.sqlite")
+            try:
+                if people(Path(copy)) == ["ada"]:
+                    break
+            except sqlite3.Error:
+                pass  # copied in the middle of a folding
+            await asyncio.sleep(0.02)
+    folding.cancel()
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://hub@db/hub", "sqlite://", "sqlite:///:memory:"]
+)
+async def test_other_databases_are_left_alone(url: str) -> None:
+    await database.fold_forever(url, 0.0)
+
+
+async def test_a_file_that_is_gone_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path}/none/hub.sqlite"
+    folding = asyncio.create_task(database.fold_forever(url, 0.01))
+    await asyncio.sleep(0.1)
+    assert not folding.done()
+    folding.cancel()
+    assert "unable to open database file" in caplog.text
