@@ -77,6 +77,7 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         return
     people, problems = _people(site)
     yield from problems
+    yield from _of_named(site, people)
     yield from _of_authenticator(site)
     try:
         catalog = load_catalog(site)
@@ -91,6 +92,7 @@ def problems_of(folder: Path) -> Iterator[Problem]:
     if site.backend == "kubernetes":
         yield from prepull.problems(Known(site, catalog, snapshot))
     yield from _of_owners(people, snapshot)
+    yield from _of_instructors(site, people, snapshot)
     yield from _of_storage(site, snapshot)
 
 
@@ -133,19 +135,29 @@ def _people(site: Site) -> tuple[dict[str, Person], Iterable[Problem]]:
         return {}, ()
     file = site.path(site.people.file)
     try:
-        people = load_people(file, site.people)
+        return load_people(file, site.people), ()
     except SettingsError as error:
         return {}, _of_error(error, file)
-    return people, _of_people(site, people)
 
 
-def _of_people(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:
+def _of_named(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:
+    """Whom the site file names, though the people's file does not."""
+    file = read_yaml(site.folder / SITE_FILE)
     for key in ("administrators", "test_students"):
-        for name in getattr(site.people, key):
-            if name not in people:
+        for index, name in enumerate(getattr(site.people, key)):
+            if people and name not in people:
                 message = f"nobody in {site.people.file} has the name {name!r}"
-                site_file = site.folder / SITE_FILE
-                yield Problem(site_file, 0, f"people.{key}", message, Severity.WARNING)
+                yield file.problem(("people", key, index), message, Severity.WARNING)
+
+
+def _of_instructors(
+    site: Site, people: Mapping[str, Person], snapshot: Snapshot
+) -> Iterator[Problem]:
+    """Whom a course names as instructors, though the people's file does not."""
+    for course in snapshot.courses.values():
+        if people and (unknown := sorted(course.instructors - people.keys())):
+            message = f"names {some(unknown)}, whom {site.people.file} does not"
+            yield problem_at(course.file, "instructors", message, Severity.WARNING)
 
 
 def _of_images(site: Site, catalog: ImageCatalog) -> Iterator[Problem]:

@@ -144,7 +144,17 @@ class TestCheck:
     def test_finds_an_administrator_whom_nobody_knows(self, site: Path) -> None:
         text = (site / "courseyard.yaml").read_text()
         (site / "courseyard.yaml").write_text(text.replace("[ilkka]", "[ilka]"))
-        assert "people.administrators: warning: " in run("check", site).stdout
+        line = text[: text.index("[ilkka]")].count("\n") + 1
+        said = run("check", site).stdout
+        assert f"courseyard.yaml:{line}: people.administrators[0]: warning: nobody in" in said
+
+    def test_finds_an_instructor_whom_nobody_knows(self, site: Path) -> None:
+        file = site / "courses" / "algo2026.yaml"
+        text = file.read_text().replace("- ada", "- adda").replace("[ada", "[adda")
+        file.write_text(text)
+        line = text[: text.index("instructors:")].count("\n") + 1
+        said = run("check", site).stdout
+        assert f"algo2026.yaml:{line}: instructors: warning: names adda, whom" in said
 
     def test_a_folder_without_a_site(self, tmp_path: Path) -> None:
         done = run("check", tmp_path)
