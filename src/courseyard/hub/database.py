@@ -1,6 +1,6 @@
 """The hub's own database, where it is a file: a commit does not wait for the disk.
 
-JupyterHub commits some ten times while a server starts, and now and then for a page, all in its
+JupyterHub commits several times while a server starts, and now and then for a page, all in its
 event loop; with SQLite's rollback journal each of them waits for the disk four times, and everybody
 with it. A write-ahead log waits only when it is folded into the file, which a thread does here.
 The file stays whole whatever happens; a power cut may cost what the last moments brought
