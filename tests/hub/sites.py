@@ -95,7 +95,7 @@ sys.path.insert(0, {here!r})
 from local_backend import LocalBackend
 
 here = Path(__file__).parent
-{early}configure(c, load_site(here), LocalBackend(here / "servers"))
+{early}runtime = configure(c, load_site(here), LocalBackend(here / "servers"))
 {more}
 """
 

@@ -27,6 +27,7 @@ from courseyard.hub.home.base import is_click
 from courseyard.hub.names import ServerNames, name_of
 from courseyard.hub.passwords import Passwords, read_passwords
 from courseyard.hub.places import Places, secret_file
+from courseyard.hub.planned import _until_answer
 from courseyard.hub.proxy import dynamic_configuration, static_configuration, write_static
 from courseyard.plan.model import Culling
 from courseyard.registry.course import Course
@@ -381,3 +382,26 @@ def test_pam_asks_the_agent() -> None:
     assert asyncio.run(pam.authenticate(None, right)) == "Aino"
     assert asyncio.run(pam.authenticate(None, right | {"password": "wrong"})) is None
     assert asked == ["aino", "aino"]
+
+
+async def test_servers_that_do_not_answer_hold_up_no_other() -> None:
+    """tornado's shared client fetches ten things at once, each of these for ten seconds."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+    works = await asyncio.start_server(answering, "127.0.0.1", 0)
+    address = "http://127.0.0.1:{}/api"
+    ports = [server.sockets[0].getsockname()[1] for server in (mute, works)]
+    waiting = [asyncio.create_task(_until_answer(address.format(ports[0]))) for _ in range(20)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(5):
+        await _until_answer(address.format(ports[1]))
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

@@ -271,6 +271,34 @@ def test_a_start_can_be_cancelled(hub: Hub) -> None:
     assert "slow" not in api(visitor, "GET", "/users/otso").json()["servers"]
 
 
+BUSY = """
+import asyncio, time
+from courseyard.hub.turns import give_way
+
+async def start():
+    give_way()
+    while True:
+        time.sleep(0.003)
+        await asyncio.sleep(0)
+
+for _ in range(20):
+    runtime.run(start())
+"""
+
+
+def test_a_start_can_be_cancelled_while_many_start(own_hub: Callable[..., Hub]) -> None:
+    """And pages answer: what twenty starts without an end have to do gives way."""
+    hub = own_hub(more=BUSY)
+    visitor = hub.visitor("otso")
+    for _ in range(3):
+        visitor.act("/hub/go/slow")
+        assert "Starting Slow Start" in visitor.get("/hub/spawn-pending/otso/slow").text
+        page = visitor.act("/hub/stop/slow")
+        assert page.url == f"{hub.base}/hub/home"
+        assert 'action="/hub/stop/slow"' not in page.text
+        assert not api(visitor, "GET", "/users/otso").json()["servers"]
+
+
 def test_a_start_waits_for_the_end_of_the_last_run(hub: Hub) -> None:
     """Whoever starts again at once sees that it stops, never a page that is not there."""
     visitor, other = hub.visitor("otso"), hub.visitor("otso")

@@ -79,6 +79,47 @@ async def test_starts_get_on_though_pages_never_end(
     assert len(done) == 1000
 
 
+async def test_a_flood_of_pages_leaves_starts_their_share(
+    line: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that goes on by a millisecond at each step, of pages and of starts."""
+    clock = [0.0]
+    monkeypatch.setattr(turns.time, "monotonic", lambda: clock[0])
+    steps = {"page": 0, "start": 0}
+
+    async def work(kind: str) -> None:
+        if kind == "start":
+            give_way()
+        while sum(steps.values()) < 20_000:
+            await asyncio.sleep(0)
+            steps[kind] += 1
+            clock[0] += 0.001
+
+    await asyncio.gather(*(work("page") for _ in range(100)), *(work("start") for _ in range(50)))
+    assert 0.15 < steps["start"] / 20_000 < 0.3
+
+
+def test_a_step_that_ends_the_loop_holds_up_nothing() -> None:
+    """The loop runs on after it, to clean up."""
+    loop = asyncio.new_event_loop()
+    Turns.install(loop)
+    done: list[str] = []
+
+    async def ends() -> None:
+        give_way()
+        await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    task = loop.create_task(ends())
+    others = loop.create_task(start(done, "other", 5))
+    with pytest.raises(SystemExit):
+        loop.run_until_complete(others)
+    loop.run_until_complete(others)
+    assert done == ["other"] * 5
+    assert isinstance(task.exception(), SystemExit)
+    loop.close()
+
+
 async def test_order_is_kept(line: Turns) -> None:
     done: list[str] = []
     await asyncio.gather(*await crowd(done, steps=3))

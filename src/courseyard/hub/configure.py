@@ -19,7 +19,7 @@ from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
-from courseyard.hub.database import fold_forever, use_log
+from courseyard.hub.database import fold_at_once, fold_forever, use_log
 from courseyard.hub.door import open_door
 from courseyard.hub.garbage import collect_forever, set_aside
 from courseyard.hub.home import handlers, looks
@@ -101,6 +101,8 @@ def _hub(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.bind_url = places.proxy_url
     c.JupyterHub.hub_bind_url = places.hub_bind_url
     c.JupyterHub.db_url = places.database()
+    # What a hub that was killed left in the log is in no copy of the file that an upgrade makes.
+    fold_at_once(places.database())
     use_log()
     c.JupyterHub.cookie_secret_file = str(places.hub_dir / "cookie-secret")
     c.ConfigurableHTTPProxy.pid_file = str(places.hub_dir / "proxy.pid")
@@ -179,6 +181,8 @@ def _cluster(c: Any, runtime: Runtime) -> None:
     proxy.dynamic_config_file = str(places.routes_dir / "hub.json")
     proxy.static_config_file = str(places.proxy_dir / "unused.toml")
     proxy.site = runtime.site
+    # A place is held until all proxies know of the route, and they are told of many together.
+    proxy.concurrency = runtime.site.servers.starting
 
 
 def _people(c: Any, runtime: Runtime) -> None:

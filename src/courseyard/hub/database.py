@@ -13,10 +13,12 @@ import asyncio
 import atexit
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError
 from traitlets.log import get_logger
 
 _INTERVAL = 5.0  # seconds between two foldings
@@ -30,11 +32,23 @@ def use_log() -> None:
 
 
 def _with_log(connection: Any, record: Any) -> None:
-    if isinstance(connection, sqlite3.Connection):
-        # Where the file system cannot have one (shared memory is lacking), the journal stays.
-        connection.execute("PRAGMA journal_mode = WAL").close()
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.OperationalError as error:  # somebody writes just now, or nobody may
+        get_logger().warning("The database keeps its journal for now: %s", error)
+        return
+    if mode == "wal":  # else the file system cannot have one, or there is no file
         connection.execute("PRAGMA synchronous = NORMAL").close()
         connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES}").close()
+
+
+def fold_at_once(url: str) -> None:
+    """Empty the log that a process which was killed left beside the database at ``url``."""
+    file = _file(url)
+    if file and file.with_name(f"{file.name}-wal").is_file():
+        fold(file, empty=True)
 
 
 async def fold_forever(url: str, interval: float = _INTERVAL) -> None:
@@ -42,10 +56,9 @@ async def fold_forever(url: str, interval: float = _INTERVAL) -> None:
 
     Nothing to do for other databases.
     """
-    parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or parts.database in (None, "", ":memory:"):
+    file = _file(url)
+    if file is None:
         return
-    file = str(parts.database)
     # JupyterHub ends without closing it, and who copies the file of a hub that was stopped wants all.
     atexit.register(fold, file, empty=True)
     while True:
@@ -53,7 +66,7 @@ async def fold_forever(url: str, interval: float = _INTERVAL) -> None:
         await asyncio.to_thread(fold, file)
 
 
-def fold(file: str, *, empty: bool = False) -> None:
+def fold(file: Path, *, empty: bool = False) -> None:
     """Write what the log holds into the database, and wait for the disk; a failure is logged.
 
     Args:
@@ -61,7 +74,24 @@ def fold(file: str, *, empty: bool = False) -> None:
     """
     how = "TRUNCATE" if empty else "PASSIVE"
     try:
-        with closing(sqlite3.connect(file, timeout=1)) as connection:
-            connection.execute(f"PRAGMA wal_checkpoint({how})").close()
+        # Not made where it is missing.
+        with closing(
+            sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=1, uri=True)
+        ) as connection:
+            busy, _, _ = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
     except sqlite3.Error as error:
         get_logger().warning("The log of the database was not written into it: %s", error)
+        return
+    if empty and busy:
+        get_logger().warning("The log of the database is not empty: %s-wal belongs to it", file)
+
+
+def _file(url: str) -> Path | None:
+    """The file of the database at ``url``; None for one that is no file."""
+    try:
+        parts = make_url(url)
+    except ArgumentError:  # JupyterHub says it
+        return None
+    if parts.get_backend_name() != "sqlite" or parts.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parts.database)).absolute()

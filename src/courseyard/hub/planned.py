@@ -243,12 +243,16 @@ def _ended_in_start(exit_: Exit) -> CourseyardError:
 
 async def _until_answer(url: str) -> None:
     """Return once ``url`` gives any HTTP answer below 500."""
-    client = AsyncHTTPClient()
+    # The shared one fetches ten things at once for the whole hub, log-ins among them.
+    client = AsyncHTTPClient(force_instance=True)
     delay = 0.05
-    while True:
-        with suppress(OSError, HTTPClientError):
-            reply = await client.fetch(url, raise_error=False, request_timeout=10)
-            if reply.code < 500:
-                return
-        await asyncio.sleep(delay)
-        delay = min(delay * 1.3, 0.5)
+    try:
+        while True:
+            with suppress(OSError, HTTPClientError):
+                reply = await client.fetch(url, raise_error=False, request_timeout=10)
+                if reply.code < 500:
+                    return
+            await asyncio.sleep(delay)
+            delay = min(delay * 1.3, 0.5)
+    finally:
+        client.close()

@@ -3,7 +3,9 @@
 asyncio runs whatever is ready in the order in which it became so. When fifty servers start, a page
 waits behind a step of each, again and again. Here the steps of tasks that give way stand in a line
 of their own, which moves a little when nothing else is ready, or nothing of it has run for a while.
-So nothing starves, and they keep their order.
+So nothing starves, however many pages are asked for, and they keep their order.
+
+The callbacks of one future keep theirs only among those that give way, and among the others.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any
 
-_SLICE = 0.002  # seconds at a time
 _PATIENCE = 0.01  # seconds for which others go first, as long as there are any
+_SHARE = 0.25  # of the time since it last moved, …
+_SLICE, _LONGEST = 0.002, 0.05  # … but so many seconds at least and at most, the line moves
 
 _second: ContextVar[bool] = ContextVar("courseyard_second", default=False)
 
@@ -62,26 +65,32 @@ class Turns:
             return self._at_once(callback, *args, context=context)
         handle = asyncio.Handle(callback, args, self._loop, context)
         if not self._line:
+            self._moved = time.monotonic()
             self._at_once(self._take)
         self._line.append(handle)
         return handle
 
     def _take(self) -> None:
         """Let the line move a little; the rest in the next turn of the loop."""
-        wait = self._others and time.monotonic() < self._moved + _PATIENCE
+        waited = time.monotonic() - self._moved
+        wait = self._others and waited < _PATIENCE
         self._others = False
-        if not wait:
-            self._move()
-        if self._line:
-            self._at_once(self._take)
+        try:
+            if not wait:
+                self._move(min(_LONGEST, max(_SLICE, waited * _SHARE)))
+        finally:  # also when a step ends the loop (SystemExit), which runs on to clean up
+            if self._line:
+                self._at_once(self._take)
 
-    def _move(self) -> None:
-        until = time.monotonic() + _SLICE
+    def _move(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
         while self._line:
             handle = self._line[0]
-            if not handle.cancelled():
-                handle._run()
-            self._line.popleft()  # only now: while it is there nobody asks for another turn
+            try:
+                if not handle.cancelled():
+                    handle._run()
+            finally:
+                self._line.popleft()  # only now: while it is there nobody asks for another turn
             self._moved = time.monotonic()
             if self._moved >= until:
                 break

@@ -81,7 +81,7 @@ class Page(BaseHandler):
 
     async def _spawn(self, user: Any, name: str) -> None:
         give_way()
-        if not user.spawners[name].pending:  # a second click was quicker
+        if not user.spawners[name].active:  # a second click was quicker
             await self.spawn_single_user(user, name, "", options={})
 
     def _pending_url(self, user: Any, name: str) -> str:

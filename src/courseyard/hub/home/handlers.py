@@ -20,6 +20,7 @@ from courseyard.hub.home.base import Page
 from courseyard.hub.home.guard import GuardedServerApi, ProgressApi
 from courseyard.hub.names import name_of
 from courseyard.hub.planned import running_servers
+from courseyard.hub.turns import GivesWay
 
 
 class HomeHandler(Page):
@@ -92,8 +93,11 @@ class StartHandler(Page, SpawnHandler):
         await self.start_or_open(user, server_name, asked=asked)
 
 
-class StopHandler(Page):
-    """Stops one of the person's own servers, or gives up its start."""
+class StopHandler(GivesWay, Page):
+    """Stops one of the person's own servers, or gives up its start.
+
+    It gives way as the start does: what JupyterHub does at the end of a start comes before what waits for it.
+    """
 
     @web.authenticated
     async def post(self, name: str) -> None:
