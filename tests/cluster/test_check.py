@@ -273,6 +273,14 @@ def test_no_class_is_the_default(
     told(before, "fresh/persistentvolumeclaim/hub-state: names no StorageClass")
 
 
+def test_no_node_for_servers(site: Path, found: Callable[..., list[str]]) -> None:
+    """Told without pods that would wait for a node until their time is over."""
+    change(
+        site / "courseyard.yaml", "kubernetes:\n", "kubernetes:\n  node_selector: {room: none}\n"
+    )
+    told(found(site), "kubernetes.node_selector: ", "no node has the label room=none")
+
+
 @pytest.mark.parametrize("policy", ["Never", "IfNotPresent"])
 def test_an_image_that_is_missing(site: Path, found: Callable[..., list[str]], policy: str) -> None:
     course = "name: Lost\nimage: nowhere/missing:1\n"

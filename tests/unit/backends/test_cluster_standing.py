@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from courseyard.backends.kubernetes.check import standing, wanted
+from courseyard.backends.kubernetes.check import nodes, standing, wanted
 from courseyard.backends.kubernetes.check.look import RIGHTS
 from courseyard.backends.kubernetes.check.seen import PATHS, Seen
 from courseyard.cli import init
 from courseyard.cli.clusterfiles import manifests as deployed
 from courseyard.errors import Severity
-from courseyard.settings import KubernetesSettings
+from courseyard.settings import KubernetesSettings, Site
 from courseyard.sitefile import load_site
 
 SETTINGS = KubernetesSettings(namespace="docs", users_namespace="docs-users", site_label="docs")
@@ -320,3 +320,41 @@ def test_values_of_secrets_are_never_told(made: Path, seen: Seen) -> None:
         changed = copy.deepcopy(seen)
         FAULTS[fault][0](changed)
         assert token not in json.dumps(said(made, changed))
+
+
+TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "tolerations", "said"),
+    [
+        ({}, [], ""),
+        ({"disk": "fast"}, [], ""),
+        ({"disk": "fats"}, [], "courseyard.yaml:LINE: kubernetes.node_selector: no node has the label disk=fats,"),
+        ({"room": "1"}, [], "courseyard.yaml:LINE: kubernetes.tolerations: does not bear the taint gpu=yes:NoSchedule"),
+        ({"room": "1"}, [{"key": "gpu", "value": "yes"}], ""),
+        ({"room": "1"}, [{"key": "gpu", "value": "no"}], "does not bear"),
+        ({"room": "1"}, [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}], ""),
+        ({"room": "1"}, [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}], "does not bear"),
+        ({"room": "1"}, [{"operator": "Exists"}], ""),
+    ],
+)  # fmt: skip
+def test_servers_find_a_node(
+    tmp_path: Path, selector: dict[str, str], tolerations: list[dict[str, str]], said: str
+) -> None:
+    seen = Seen()
+    for name, labels, taints in (("a", {"disk": "fast"}, []), ("b", {"room": "1"}, [TAINT])):
+        about = {"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}}
+        seen.objects["Node", "", name] = about
+    text = f"backend: kubernetes\nkubernetes:\n  node_selector: {json.dumps(selector)}\n"
+    text += f"  tolerations: {json.dumps(tolerations)}\n"
+    (tmp_path / "courseyard.yaml").write_text(text)
+    (tmp_path / "courses").mkdir()
+    settings = KubernetesSettings(node_selector=selector, tolerations=tuple(tolerations))
+    site = Site(folder=tmp_path, backend="kubernetes", kubernetes=settings)
+    found = [str(problem) for problem in nodes.problems(site, seen)]
+    line = "3" if "node_selector" in said else "4"
+    assert len(found) == bool(said)
+    assert said.replace("LINE", line) in "".join(found)
+    seen.unknown.add(("Node", ""))
+    assert not list(nodes.problems(site, seen))

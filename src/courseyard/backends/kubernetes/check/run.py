@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from courseyard.backends.kubernetes.check import standing, verdict, wanted
+from courseyard.backends.kubernetes.check import nodes, standing, verdict, wanted
 from courseyard.backends.kubernetes.check.api import connected
 from courseyard.backends.kubernetes.check.images import images
 from courseyard.backends.kubernetes.check.look import look
@@ -49,10 +49,11 @@ async def _problems(
     manifests = wanted.read(site.folder)
     async with connected() as api:
         seen = await look(api, settings)
-        found = standing.problems(manifests, seen, settings)
+        placeless = list(nodes.problems(site, seen))
+        found = [*standing.problems(manifests, seen, settings), *placeless]
         needed = images(site, catalog, snapshot, datetime.now(UTC))
         users = seen.get("Namespace", "", settings.users_namespace)
-        if probing and needed and users is not None:
+        if probing and needed and users is not None and not placeless:  # no pod would start
             probed = await probe(api, site, needed, seen, tell)
             found += verdict.problems(probed, manifests, site)
     return found
