@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jupyterhub import orm
@@ -44,6 +45,14 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+def with_ada(file: Path) -> Any:
+    """JupyterHub's session with a new database, which knows one person."""
+    session = orm.new_session_factory(f"sqlite:///{file}")()
+    session.add(orm.User(name="ada"))
+    session.commit()
+    return session
+
+
 def people(file: Path) -> list[str]:
     with closing(sqlite3.connect(file)) as connection:
         return [name for (name,) in connection.execute("SELECT name FROM users ORDER BY name")]
@@ -59,9 +68,7 @@ def test_jupyterhubs_database_has_a_log(tmp_path: Path, logged: None) -> None:
 
 def test_what_is_folded_is_in_the_file(tmp_path: Path, logged: None) -> None:
     file = tmp_path / "hub.sqlite"
-    session = orm.new_session_factory(f"sqlite:///{file}")()
-    session.add(orm.User(name="ada"))
-    session.commit()
+    session = with_ada(file)
     # A process that is killed leaves the log, and the next one has all of it.
     shutil.copytree(tmp_path, tmp_path / "killed")
     assert people(tmp_path / "killed" / "hub.sqlite") == ["ada"]
@@ -100,9 +107,7 @@ async def test_other_databases_are_left_alone(url: str) -> None:
 def test_what_a_killed_hub_left_is_folded_before_the_next(tmp_path: Path, logged: None) -> None:
     """JupyterHub copies the file alone before it changes its tables."""
     file = tmp_path / "hub.sqlite"
-    session = orm.new_session_factory(f"sqlite:///{file}")()
-    session.add(orm.User(name="ada"))
-    session.commit()
+    session = with_ada(file)
     shutil.copytree(tmp_path, tmp_path / "killed")
     killed = tmp_path / "killed" / "hub.sqlite"
     database.fold_at_once(f"sqlite:///{killed}")
@@ -119,9 +124,7 @@ def test_a_file_that_is_missing_is_not_made(tmp_path: Path, said: list[str]) -> 
 
 def test_a_log_that_is_in_use_is_told(tmp_path: Path, logged: None, said: list[str]) -> None:
     file = tmp_path / "hub.sqlite"
-    session = orm.new_session_factory(f"sqlite:///{file}")()
-    session.add(orm.User(name="ada"))
-    session.commit()
+    session = with_ada(file)
     with closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("DELETE FROM users")

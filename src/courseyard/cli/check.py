@@ -27,7 +27,6 @@ from courseyard.sitefile import load_site
 from courseyard.storage import courses
 from courseyard.storage.diff import Verb
 from courseyard.storage.walk import denied
-from courseyard.yamlfile import read_yaml
 
 
 def check(
@@ -77,7 +76,8 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         return
     people, problems = _people(site)
     yield from problems
-    yield from _of_named(site, people)
+    if people is not None:
+        yield from _of_named(site, people)
     yield from _of_authenticator(site)
     try:
         catalog = load_catalog(site)
@@ -91,8 +91,9 @@ def problems_of(folder: Path) -> Iterator[Problem]:
     yield from snapshot.problems
     if site.backend == "kubernetes":
         yield from prepull.problems(Known(site, catalog, snapshot))
-    yield from _of_owners(people, snapshot)
-    yield from _of_instructors(site, people, snapshot)
+    if people is not None:
+        yield from _of_owners(people, snapshot)
+        yield from _of_instructors(site, people, snapshot)
     yield from _of_storage(site, snapshot)
 
 
@@ -129,25 +130,25 @@ def _of_error(error: SettingsError, file: Path) -> Iterable[Problem]:
     return error.problems or (Problem(file, 0, "", f"{error.message} {error.next_step}".strip()),)
 
 
-def _people(site: Site) -> tuple[dict[str, Person], Iterable[Problem]]:
-    """The people, as far as a file tells them, and what is wrong with it."""
+def _people(site: Site) -> tuple[dict[str, Person] | None, Iterable[Problem]]:
+    """The people where a file tells them, and what is wrong with it."""
     if site.people.source != "static":
-        return {}, ()
+        return None, ()
     file = site.path(site.people.file)
     try:
         return load_people(file, site.people), ()
     except SettingsError as error:
-        return {}, _of_error(error, file)
+        return None, _of_error(error, file)
 
 
 def _of_named(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:
     """Whom the site file names, though the people's file does not."""
-    file = read_yaml(site.folder / SITE_FILE)
     for key in ("administrators", "test_students"):
         for index, name in enumerate(getattr(site.people, key)):
-            if people and name not in people:
+            if name not in people:
                 message = f"nobody in {site.people.file} has the name {name!r}"
-                yield file.problem(("people", key, index), message, Severity.WARNING)
+                place = ("people", key, index)
+                yield problem_at(site.folder / SITE_FILE, place, message, Severity.WARNING)
 
 
 def _of_instructors(
@@ -155,7 +156,7 @@ def _of_instructors(
 ) -> Iterator[Problem]:
     """Whom a course names as instructors, though the people's file does not."""
     for course in snapshot.courses.values():
-        if people and (unknown := sorted(course.instructors - people.keys())):
+        if unknown := sorted(course.instructors - people.keys()):
             message = f"names {some(unknown)}, whom {site.people.file} does not"
             yield problem_at(course.file, "instructors", message, Severity.WARNING)
 
@@ -189,9 +190,8 @@ def _of_authenticator(site: Site) -> Iterator[Problem]:
         if site.backend == "kubernetes" and isinstance(error.__cause__, ModuleNotFoundError):
             message = f"{name!r} is not installed here; the hub's image must have it"
             severity = Severity.WARNING
-        file = read_yaml(site.folder / SITE_FILE)
         message = message.removeprefix("hub.authenticator: ")
-        yield file.problem(("hub", "authenticator"), message, severity)
+        yield problem_at(site.folder / SITE_FILE, ("hub", "authenticator"), message, severity)
 
 
 def _of_storage(site: Site, snapshot: Snapshot) -> Iterator[Problem]:

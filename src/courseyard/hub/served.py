@@ -33,9 +33,7 @@ from courseyard.hub.routesfile import RoutesFile
 
 PORT = 8082
 TOKEN = "COURSEYARD_ROUTES_TOKEN"  # noqa: S105  the variable's name
-_HOLD = (
-    4.0  # seconds an answer may wait; with what gathers, below the pollTimeout of 6 in proxy.yaml
-)
+_HOLD = 4.0  # seconds an answer may wait; with what gathers, below proxy.yaml's pollTimeout of 6
 _FORGET = 3 * _HOLD  # seconds without asking after which a proxy counts as gone
 _TOGETHER = 0.25  # seconds in which changes gather after an answer, …
 _TOGETHER_EACH = 0.001  # … so many more for each route there is, …

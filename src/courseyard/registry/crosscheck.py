@@ -9,7 +9,7 @@ from pathlib import Path
 from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.hints import some
 from courseyard.registry.course import Course
-from courseyard.yamlfile import read_yaml
+from courseyard.yamlfile import dotted, read_yaml
 
 
 class CrossCheck:
@@ -107,9 +107,16 @@ class CrossCheck:
         return Problem(path, 0, "", message, Severity.WARNING)
 
 
-def problem_at(file: Path, key: str, message: str, severity: Severity = Severity.ERROR) -> Problem:
-    """A problem at ``key``; the file is read again for its line, which is rarely needed."""
+def problem_at(
+    file: Path,
+    key: str | tuple[str | int, ...],
+    message: str,
+    severity: Severity = Severity.ERROR,
+) -> Problem:
+    """A problem at ``key``, a path where it is an inner one; the file is read again for its line,
+    which is rarely needed."""
+    path = (key,) if isinstance(key, str) else key
     try:
-        return read_yaml(file).problem((key,), message, severity)
+        return read_yaml(file).problem(path, message, severity)
     except SettingsError:
-        return Problem(file, 0, key, message, severity)
+        return Problem(file, 0, dotted(path), message, severity)

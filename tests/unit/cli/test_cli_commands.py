@@ -148,6 +148,10 @@ class TestCheck:
         said = run("check", site).stdout
         assert f"courseyard.yaml:{line}: people.administrators[0]: warning: nobody in" in said
 
+    def test_a_file_of_people_that_knows_nobody(self, site: Path) -> None:
+        (site / "people.yaml").write_text("people: {}\n")
+        assert "administrators[0]: warning: nobody in people.yaml" in run("check", site).stdout
+
     def test_finds_an_instructor_whom_nobody_knows(self, site: Path) -> None:
         file = site / "courses" / "algo2026.yaml"
         text = file.read_text().replace("- ada", "- adda").replace("[ada", "[adda")

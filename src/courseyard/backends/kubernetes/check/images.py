@@ -9,7 +9,7 @@ from pathlib import Path
 
 from courseyard.access import CLOSED
 from courseyard.backends.kubernetes.manifests import full_reference
-from courseyard.errors import PlanError, Problem, SettingsError, Severity
+from courseyard.errors import PlanError, Problem, Severity
 from courseyard.images.catalog import ImageCatalog, Release, parse_wish
 from courseyard.images.model import ImageWish
 from courseyard.plan.build import image_wishes
@@ -17,7 +17,6 @@ from courseyard.registry.crosscheck import problem_at
 from courseyard.registry.lifecycle import state
 from courseyard.registry.load import Snapshot
 from courseyard.settings import Site
-from courseyard.yamlfile import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +30,7 @@ class Image:
     pull_policy: str = ""  # of the course; "" is the site's
 
     def problem(self, message: str, severity: Severity = Severity.ERROR) -> Problem:
-        try:
-            return read_yaml(self.file).problem(self.key, message, severity)
-        except SettingsError:
-            return problem_at(self.file, ".".join(self.key), message, severity)
+        return problem_at(self.file, self.key, message, severity)
 
 
 def images(site: Site, catalog: ImageCatalog, snapshot: Snapshot, now: datetime) -> list[Image]:

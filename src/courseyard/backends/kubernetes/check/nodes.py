@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from courseyard.backends.kubernetes.check.seen import Object, Seen
-from courseyard.errors import Problem, SettingsError
+from courseyard.errors import Problem
+from courseyard.registry.crosscheck import problem_at
 from courseyard.settings import SITE_FILE, KubernetesSettings, Site
-from courseyard.yamlfile import read_yaml
 
 _FORBIDDING = ("NoSchedule", "NoExecute")
 
@@ -22,7 +22,7 @@ def problems(site: Site, seen: Seen) -> Iterator[Problem]:
         labels = ", ".join(f"{key}={value}" for key, value in settings.node_selector.items())
         wanted = f"has the label {labels}" if labels else "is there"
         message = f"no node {wanted}, so no server finds a place: correct it, or label a node"
-        yield _problem(site, "node_selector", message)
+        yield problem_at(site.folder / SITE_FILE, ("kubernetes", "node_selector"), message)
         return
     unborne = [_unborne(node, settings) for node in nodes]
     if all(unborne):
@@ -30,15 +30,7 @@ def problems(site: Site, seen: Seen) -> Iterator[Problem]:
             f"does not bear the taint {sorted(set().union(*unborne))[0]} of the nodes on which servers "
             "may run, so no server finds a place: add it, or take it from a node"
         )
-        yield _problem(site, "tolerations", message)
-
-
-def _problem(site: Site, key: str, message: str) -> Problem:
-    file = site.folder / SITE_FILE
-    try:
-        return read_yaml(file).problem(("kubernetes", key), message)
-    except SettingsError:
-        return Problem(file, 0, f"kubernetes.{key}", message)
+        yield problem_at(site.folder / SITE_FILE, ("kubernetes", "tolerations"), message)
 
 
 def _chosen(node: Object, settings: KubernetesSettings) -> bool:
