@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """``; did you mean X?`` for the known word nearest to ``word``, else ``otherwise``."""
-    by_small = {name.lower(): name for name in known}
+    by_small = {name.lower().replace("-", "_"): name for name in known}
     # A word of hundreds of letters has no near neighbour, and looking for one takes long.
     small = word[:60].lower().replace("-", "_")
     near = difflib.get_close_matches(small, by_small, 1, 0.6)

@@ -67,8 +67,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+_GROUP_NAME = r"^[a-z_][a-z0-9_.-]{0,31}$"
+_COLOUR = r"^#[0-9a-fA-F]{6}$"
+_VARIABLE = r"^[A-Z][A-Z0-9_]*$"
+_DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+#: What a text of each form is, for people.
+FORMS = {
+    _GROUP_NAME: "the name of a group; write small letters, digits, _, . and -, such as users",
+    _COLOUR: "a colour; write # and six of the signs 0-9 and a-f in quotes, such as '#0a6c74'",
+    _VARIABLE: "the name of a variable; write capital letters, digits and _, such as MY_HUB",
+    _DNS_LABEL: "a name of Kubernetes; write small letters, digits and -, such as courseyard",
+}
+
+
 class GroupSetting(Settings):
-    name: str = Field(description="Name of the group.", pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")
+    name: str = Field(description="Name of the group.", pattern=_GROUP_NAME)
     gid: int = Field(description="Its GID.", ge=LOWEST_ID)
 
 
@@ -78,12 +91,10 @@ class Branding(Settings):
     logo: Path | None = Field(None, description="An SVG or PNG file shown beside the site's name.")
     accent: str = Field(
         "#0a6c74",
-        pattern=r"^#[0-9a-fA-F]{6}$",
+        pattern=_COLOUR,
         description="The one colour for the next thing to do, on a light ground.",
     )
-    accent_dark: str = Field(
-        "#4fb8bf", pattern=r"^#[0-9a-fA-F]{6}$", description="The same on a dark ground."
-    )
+    accent_dark: str = Field("#4fb8bf", pattern=_COLOUR, description="The same on a dark ground.")
 
 
 class StorageSettings(Settings):
@@ -191,7 +202,7 @@ class ServerSettings(Settings):
     )
     marker: str = Field(
         "COURSEYARD",
-        pattern=r"^[A-Z][A-Z0-9_]*$",
+        pattern=_VARIABLE,
         description="Name of the variable that is set to 1 in every server, so that programs know "
         "where they run.",
     )
@@ -286,9 +297,6 @@ class HubSettings(Settings):
         30 * 86400,
         description="People not seen for so long leave the hub's database; their files stay.",
     )
-
-
-_DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 class KubernetesSettings(Settings):

@@ -17,7 +17,7 @@ from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.hints import did_you_mean, shown
 from courseyard.images.catalog import parse_wish
 from courseyard.registry.override import PARSERS, is_reserved_variable, never_allowed
-from courseyard.settings import LOWEST_ID, SITE_FILE, Site
+from courseyard.settings import FORMS, LOWEST_ID, SITE_FILE, Site
 from courseyard.units import format_bytes
 from courseyard.yamlfile import Document, VanishedError, read_yaml
 
@@ -131,7 +131,7 @@ def _words(path: tuple[str | int, ...], found: ErrorDetails) -> str:
     if kind.startswith("less_than"):
         return f"must be at most {context.get('le', context.get('lt'))}"
     if kind == "string_pattern_mismatch":
-        return f"{shown(value)} must have the form {context['pattern']}"
+        return f"{shown(value)} is not {FORMS[context['pattern']]}"
     if kind == "string_too_long":
         return f"is longer than {context['max_length']} characters"
     if kind == "string_too_short":

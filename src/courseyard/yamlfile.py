@@ -147,8 +147,11 @@ def _reason(error: OSError) -> str:
     return (error.strerror or error.__class__.__name__).lower()
 
 
-def parse_yaml(source: bytes, path: Path) -> Document:
+def parse_yaml(source: bytes, path: Path, *, may_be_empty: bool = False) -> Document:
     """The document of ``source``, read from ``path``, which must be a mapping.
+
+    Args:
+        may_be_empty: a file without a value, such as one of comments alone, is an empty mapping.
 
     Raises:
         YamlError: when it is not such a document.
@@ -172,7 +175,9 @@ def parse_yaml(source: bytes, path: Path) -> Document:
     except yaml.YAMLError as error:
         raise YamlError(path, *syntax_problem(error, source)) from None
     if data is None:
-        raise YamlError(path, 1, "is empty; write `key: value` lines")
+        if not may_be_empty:
+            raise YamlError(path, 1, "is empty; write `key: value` lines")
+        data = {}
     if not isinstance(data, dict):
         kind = "a list" if isinstance(data, list) else "a single value"
         raise YamlError(path, 1, f"is {kind}; write `key: value` lines")
@@ -262,8 +267,13 @@ class _Builder:
                 current[key] = value
                 key = _NONE
 
-    def fail(self, event: Any, message: str) -> None:
-        raise YamlError(self.path, event.start_mark.line + 1, message)
+    def fail(self, event: Any, message: str, key: str = "") -> None:
+        raise YamlError(self.path, event.start_mark.line + 1, message, key)
+
+    def place(self, key: Any) -> str:
+        """The keys that lead to ``key`` of the current mapping, as people read them."""
+        steps = [frame_key for _, frame_key, *_ in self.stack] + [key]
+        return ".".join(step for step in steps if isinstance(step, str))
 
     def start(self, event: Any, is_key: bool) -> None:
         if is_key:
@@ -281,7 +291,7 @@ class _Builder:
         if value == "<<" and event.__class__ is yaml.ScalarEvent and event.implicit[0]:
             return _Merge()
         if value in current:
-            self.fail(event, f"the key {value!r} stands twice; keep one of them")
+            self.fail(event, "stands twice; keep one of the two", self.place(value))
         return value
 
     def alias(self, event: Any, is_key: bool) -> tuple[Any, int]:
@@ -307,8 +317,7 @@ class _Builder:
         if text in OLD_BOOLEANS:
             value = OLD_BOOLEANS[text]
             word = "true" if value else "false"
-            steps = [frame_key for _, frame_key, *_ in self.stack] + [key]
-            where = ".".join(step for step in steps if isinstance(step, str))
+            where = self.place(key)
             message = f"{text} is read as {word}; write {word}, or put it in quotes if it is text"
             line = event.start_mark.line + 1
             self.warnings.append(Problem(self.path, line, where, message, Severity.WARNING))

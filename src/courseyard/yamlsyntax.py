@@ -9,14 +9,26 @@ import yaml
 #: (part of libyaml's message, what to say). The first that fits is used.
 _WORDS = (
     ("found unexpected end of stream", "a quote is opened here and never closed"),
-    ("could not find expected ':'", "is neither `key: value` nor a list item; is a colon missing?"),
+    (
+        "could not find expected ':'",
+        "this line is not complete; write `key: value` with a colon and a space, or start it with "
+        "`- ` in a list",
+    ),
     (
         "mapping values are not allowed",
         "a second colon on one line, or a line that is indented too far; put text that holds a "
         "colon in quotes",
     ),
-    ("did not find expected ',' or ']'", "a list in [ ] has no comma between two items or no ]"),
-    ("did not find expected ',' or '}'", "a mapping in { } has no comma between two items or no }"),
+    (
+        "did not find expected ',' or ']'",
+        "the list that starts here with [ is not complete; write a comma between two items, and ] "
+        "at the end",
+    ),
+    (
+        "did not find expected ',' or '}'",
+        "the part that starts here with { is not complete; write a comma between two items, and } "
+        "at the end",
+    ),
     ("found unexpected ':'", "inside [ ] and { } a colon is followed by a space"),
     ("did not find expected key", "the indentation does not fit the lines above"),
     ("did not find expected '-' indicator", "the indentation does not fit the list above"),
@@ -55,9 +67,11 @@ def syntax_problem(error: yaml.YAMLError, source: bytes) -> tuple[int, str]:
     text = lines[line - 1] if line <= len(lines) else ""
     before = text[: len(text) - len(text.lstrip())]
     if "\t" in before or (mark is not None and text[mark.column : mark.column + 1] == "\t"):
-        return line, "a tab; indent with spaces"
+        return line, "a tab stands in this line; delete it and write spaces instead"
     started = getattr(error, "context_mark", None)
-    if "unexpected end of stream" in problem and started is not None:
+    # What was opened and not closed is mended where it begins.
+    opened = ("unexpected end of stream", "expected ',' or ']'", "expected ',' or '}'")
+    if started is not None and any(words in problem for words in opened):
         line = started.line + 1
     said = f"{context}; {problem}"
     words = next((words for part, words in _WORDS if part in said), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from sqlalchemy.exc import OperationalError
+from tornado.httpclient import HTTPClientError
 from tornado.httputil import HTTPHeaders
 
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
-from courseyard.hub.culler import Server, cull_forever, due, gone_people, running
+from courseyard.hub.culler import Server, cull_forever, cull_once, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
@@ -29,6 +30,7 @@ from courseyard.hub.passwords import Passwords, read_passwords
 from courseyard.hub.places import Places, secret_file
 from courseyard.hub.planned import _until_answer
 from courseyard.hub.proxy import dynamic_configuration, static_configuration, write_static
+from courseyard.hub.runtime import Runtime
 from courseyard.plan.model import Culling
 from courseyard.registry.course import Course
 from courseyard.settings import Branding, Site
@@ -128,6 +130,69 @@ async def test_culling_goes_on_after_a_fault_of_the_database(
     task.cancel()
     assert len(rounds) > 1
     assert len(rolled) == len(rounds)
+
+
+async def test_a_stop_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub answers 500 for the first server; the second one is stopped all the same."""
+    asked: list[str] = []
+
+    class Client:
+        async def fetch(self, url: str, **_: Any) -> None:
+            asked.append(url.rpartition("/users/")[2])
+            if "aino" in url:
+                raise HTTPClientError(500)
+
+    old = ago(hours=20)
+    servers = [Server(n, name, "algo", old, old, {}) for n, name in enumerate(["aino", "bo"])]
+
+    async def running_servers(_: Any) -> AsyncIterator[Server]:
+        for server in servers:
+            yield server
+
+    remembered: list[str] = []
+    runtime: Any = SimpleNamespace(
+        site=Site(folder=Path("/nowhere")),
+        places=SimpleNamespace(own_url="http://127.0.0.1:1/"),
+        log=SimpleNamespace(info=lambda *_: None, warning=lambda *_: None),
+        remember=lambda username, *_: remembered.append(username),
+    )
+    monkeypatch.setattr("courseyard.hub.culler.running", running_servers)
+    monkeypatch.setattr("courseyard.hub.culler._ready", lambda *_: True)
+    monkeypatch.setattr("courseyard.hub.culler.gone_people", lambda *_: ["gone"])
+    monkeypatch.setattr("courseyard.hub.culler.AsyncHTTPClient", Client)
+    hub = SimpleNamespace(db=None)
+    monkeypatch.setattr("courseyard.hub.culler.JupyterHub.instance", lambda: hub)
+    await cull_once(runtime, "token")
+    assert asked == ["aino/servers/algo", "bo/servers/algo", "gone"]
+    assert remembered == ["bo"]
+
+
+# --- background tasks ---------------------------------------------------------------------------
+
+
+async def test_a_background_task_that_fails_starts_again_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("courseyard.hub.runtime._AGAIN", 0.01)
+    told: list[str] = []
+    log = SimpleNamespace(exception=lambda text, *words: told.append(text % words))
+    monkeypatch.setattr("courseyard.hub.runtime.get_logger", lambda: log)
+    runtime = Runtime.__new__(Runtime)
+    runtime._tasks = set()
+    rounds: list[str] = []
+
+    async def work(word: str) -> None:
+        rounds.append(word)
+        if len(rounds) < 3:
+            raise ExceptionGroup("two", [OSError("a"), ValueError("b")])
+
+    runtime.run(work, "again")
+    async with asyncio.timeout(5):
+        while runtime._tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert rounds == ["again"] * 3
+    assert len(told) == 2
+    assert "work failed; it starts again in" in told[0]
 
 
 # --- garbage ------------------------------------------------------------------------------------

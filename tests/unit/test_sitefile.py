@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courseyard.errors import SettingsError
-from courseyard.settings import Site
+from courseyard.settings import FORMS, Site
 from courseyard.sitefile import check_site, load_site
 
 ROOT = Path(__file__).parents[2]
@@ -222,3 +222,29 @@ def test_garbage_gives_problems(tmp_path_factory: pytest.TempPathFactory, data: 
 def test_what_a_hub_in_a_cluster_cannot_do(tmp_path: Path, text: str, expected: str) -> None:
     found = problems(tmp_path, f"backend: kubernetes\n{text}\n")
     assert [each for each in found if expected in each], found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("branding: {accent: teal}", "branding.accent: 'teal' is not a colour; write # and six"),
+        ("servers: {marker: my hub}", "servers.marker: 'my hub' is not the name of a variable"),
+        ("kubernetes: {namespace: A_B}", "kubernetes.namespace: 'A_B' is not a name of Kubernetes"),
+        ("people: {users_group: {name: A B, gid: 20000}}", "'A B' is not the name of a group"),
+    ],
+)
+def test_a_form_is_told_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "courseyard.yaml").write_text(f"{text}\n")
+    site, problems = check_site(tmp_path)
+    assert site is None
+    assert said in " ".join(map(str, problems))
+
+
+def test_every_form_has_words() -> None:
+    def patterns(schema: object) -> set[str]:
+        if isinstance(schema, dict):
+            own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+            return own.union(*map(patterns, schema.values()))
+        return set().union(*map(patterns, schema)) if isinstance(schema, list) else set()
+
+    assert patterns(Site.model_json_schema()) <= set(FORMS)

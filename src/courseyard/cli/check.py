@@ -146,7 +146,9 @@ def _of_named(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:
     for key in ("administrators", "test_students"):
         for index, name in enumerate(getattr(site.people, key)):
             if name not in people:
-                message = f"nobody in {site.people.file} has the name {name!r}"
+                message = (
+                    f"{name!r} is not in {site.people.file}; add them there, or correct the name"
+                )
                 place = ("people", key, index)
                 yield problem_at(site.folder / SITE_FILE, place, message, Severity.WARNING)
 
@@ -157,7 +159,11 @@ def _of_instructors(
     """Whom a course names as instructors, though the people's file does not."""
     for course in snapshot.courses.values():
         if unknown := sorted(course.instructors - people.keys()):
-            message = f"names {some(unknown)}, whom {site.people.file} does not"
+            verb = "are" if len(unknown) > 1 else "is"
+            message = (
+                f"{some(unknown)} {verb} not in {site.people.file}; add them there, or correct the "
+                "names"
+            )
             yield problem_at(course.file, "instructors", message, Severity.WARNING)
 
 

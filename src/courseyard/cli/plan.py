@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from courseyard.access import Role, Target
+from courseyard.access import Role, Target, standing
 from courseyard.cli import output
-from courseyard.cli.sites import HERE, SiteOption, complete_course, note_mistakes, open_site
+from courseyard.cli.sites import HERE, Known, SiteOption, complete_course, note_mistakes, open_site
 from courseyard.errors import DeniedError, PlanError, SourceDownError, UnknownPersonError
 from courseyard.hints import did_you_mean
 from courseyard.people import open_people
@@ -57,11 +57,27 @@ def plan(
     try:
         made = build.plan_server(known.site, everything, person, target, now)
     except DeniedError as error:
-        output.fail(error.message, f"Why: {error.detail}.")
+        # What the person would read ("for you") is not for who asks here.
+        what = target.course or target.environment or course
+        output.fail(
+            f"{user} may not start {what} as {target.role.value}.",
+            _why(known, person, target, error),
+        )
     if as_json:
         output.plain(made.to_json())
     else:
         _show(made)
+
+
+def _why(known: Known, person: Person, target: Target, error: DeniedError) -> str:
+    """Why a person may not start a course: the rule, what they are to it, and where it stands."""
+    if target.course is None:
+        return f"Why: {error.message} {error.detail}".strip()
+    course = known.courses[target.course]
+    found = standing(known.site, person, course, datetime.now(known.site.tz))
+    relations = ", ".join(sorted(found.relations)) or "neither its staff nor a listed student"
+    where = f"the course is {found.state.value}, and {person.username} is {relations}"
+    return f"Why: {where} ({error.detail})."
 
 
 def _person(site: Site, username: str) -> Person:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +77,34 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")
     _roles(c, site, culler_token)
-    # JupyterHub reads its configuration inside the loop that serves; other commands have none.
-    with suppress(RuntimeError):
-        asyncio.get_running_loop()
-        Turns.install(asyncio.get_running_loop())
-        runtime.run(runtime.registry.watch())
-        runtime.run(runtime.watch_images())
-        runtime.run(cull_forever(runtime, culler_token))
-        runtime.run(open_door(runtime))
-        runtime.run(fold_forever(places.database()))
-        if site.backend == "kubernetes":
-            from courseyard.hub.orphans import remove_forever
-
-            runtime.run(remove_forever(runtime))
-        set_aside()
-        runtime.run(collect_forever())
+    if _serves():
+        _background(runtime, culler_token)
     return runtime
+
+
+def _serves() -> bool:
+    """JupyterHub reads its configuration inside the loop that serves; other commands have none."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _background(runtime: Runtime, culler_token: str) -> None:
+    """What runs beside the pages, for as long as the hub lives."""
+    Turns.install(asyncio.get_running_loop())
+    runtime.run(runtime.registry.watch)
+    runtime.run(runtime.watch_images)
+    runtime.run(cull_forever, runtime, culler_token)
+    runtime.run(open_door, runtime)
+    runtime.run(fold_forever, runtime.places.database())
+    if runtime.site.backend == "kubernetes":
+        from courseyard.hub.orphans import remove_forever
+
+        runtime.run(remove_forever, runtime)
+    set_aside()
+    runtime.run(collect_forever)
 
 
 def _hub(c: Any, runtime: Runtime) -> None:

@@ -100,7 +100,7 @@ async def cull_forever(runtime: Runtime, token: str, interval: float = _INTERVAL
         await asyncio.sleep(interval)
         try:
             await cull_once(runtime, token)
-        except (OSError, HTTPClientError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             runtime.log.warning("Culling has to wait: %r", error)
         except SQLAlchemyError as error:
             runtime.log.warning("Culling has to wait: %r", error)
@@ -111,15 +111,15 @@ async def cull_once(runtime: Runtime, token: str) -> None:
     """One round over everyone the hub knows."""
     site, hub = runtime.site, JupyterHub.instance()
     default = Culling(inactive=site.servers.cull_inactive_time, max_age=site.servers.cull_max_age)
-    api = _Api(runtime.places.own_url + "hub/api", token)
+    api = _Api(runtime, token)
     now = datetime.now(UTC)
     for each in [due(server, default, now) async for server in running(hub.db)]:
         if each is None or not _ready(hub, each.server):
             continue
         username, name = each.server.username, each.server.name
         runtime.log.info("Stopping %s of %s: %s", name, username, each.message)
-        await api.delete(f"/users/{quote(username)}/servers/{quote(name)}")
-        runtime.remember(username, name, each.title, each.message)
+        if await api.delete(f"/users/{quote(username)}/servers/{quote(name)}"):
+            runtime.remember(username, name, each.title, each.message)
     keep = frozenset(site.people.administrators)
     for username in gone_people(hub.db, site.hub.forget_after, keep, now):
         runtime.log.info("Forgetting %s, not seen for long; the files stay", username)
@@ -133,14 +133,21 @@ def _ready(hub: Any, server: Server) -> bool:
 
 
 class _Api:
-    def __init__(self, url: str, token: str) -> None:
-        self._url = url
+    def __init__(self, runtime: Runtime, token: str) -> None:
+        self._url = runtime.places.own_url + "hub/api"
         self._headers = {"Authorization": f"token {token}"}
+        self._log = runtime.log
 
-    async def delete(self, path: str) -> None:
-        await AsyncHTTPClient().fetch(
-            self._url + path, method="DELETE", headers=self._headers, request_timeout=60
-        )
+    async def delete(self, path: str) -> bool:
+        """Whether it was done; a failure is logged and costs this one alone, until the next round."""
+        try:
+            await AsyncHTTPClient().fetch(
+                self._url + path, method="DELETE", headers=self._headers, request_timeout=60
+            )
+        except (OSError, HTTPClientError) as error:
+            self._log.warning("Culling: %s has to wait for the next round: %r", path, error)
+            return False
+        return True
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ from courseyard.stamp import stamp_of
 SETTING = "courseyard"
 #: Of how many people endings are remembered until they come back.
 _ENDINGS = 10_000
+#: Seconds before a background task that failed starts again; twice as long each time, up to a minute.
+_AGAIN, _AGAIN_MOST = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +141,28 @@ class Runtime:
         """Endings of a user's servers by server name."""
         return dict(self._endings.get(username, {}))
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` for as long as the hub lives; its failure is logged."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+    def run(self, work: Callable[..., Coroutine[Any, Any, None]], *words: Any) -> None:
+        """Run ``work(*words)`` for as long as the hub lives.
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.log.error("A task of the hub ended", exc_info=task.exception())
+        When it fails, the log says so and it is started again. One that returns is done.
+        """
+        task = asyncio.get_running_loop().create_task(self._keep_running(work, *words))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_running(
+        self, work: Callable[..., Coroutine[Any, Any, None]], *words: Any
+    ) -> None:
+        name = getattr(work, "__qualname__", repr(work))
+        pause = _AGAIN
+        while True:
+            began = time.monotonic()
+            try:
+                return await work(*words)
+            except Exception:
+                pause = min(_AGAIN_MOST, pause * 2) if time.monotonic() - began < 60 else _AGAIN
+                self.log.exception("%s failed; it starts again in %g s", name, pause)
+            await asyncio.sleep(pause)
 
     async def watch_images(self, interval: float = 10.0) -> None:
         """Read the image list again when it changes; the last good one stays in force."""

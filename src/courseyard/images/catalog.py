@@ -26,6 +26,8 @@ from courseyard.settings import Site
 from courseyard.yamlfile import Document, VanishedError, read_yaml
 from courseyard.yamlscalars import parse_timestamp
 
+#: A family's name. Only capitals tell a bare one from an image reference; in a pair with a date and
+#: in the list itself it may be written in any case (DOMAIN.md, Images).
 FAMILY = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 #: An image reference: [host[:port]/]path[:tag][@digest]
 #: (https://github.com/distribution/reference/blob/main/reference.go).
@@ -87,6 +89,12 @@ class ImageCatalog:
         return next((item for item in every if item.reference == reference), None)
 
 
+def family_name(written: str) -> str | None:
+    """The family that ``written`` names, in capitals; None when it cannot be one."""
+    name = written.upper() if written.isascii() else ""
+    return name if FAMILY.fullmatch(name) else None
+
+
 def _before(release: Release, last: date) -> bool:
     return release.released is not None and release.released <= last
 
@@ -100,9 +108,9 @@ def parse_wish(value: Any) -> ImageWish:
     if isinstance(value, ImageWish):
         return value
     if isinstance(value, list | tuple):
-        if len(value) != 2 or not isinstance(value[0], str) or not FAMILY.fullmatch(value[0]):
+        if len(value) != 2 or not isinstance(value[0], str) or not family_name(value[0]):
             raise ValueError(f"not an image; {_HOW}")
-        return ImageWish(family=value[0], released_by=_day(value[1]))
+        return ImageWish(family=family_name(value[0]), released_by=_day(value[1]))
     if not isinstance(value, str):
         raise ValueError(f"not an image; {_HOW}")  # noqa: TRY004
     if FAMILY.fullmatch(value):
@@ -160,11 +168,14 @@ class _Reader:
     def read(self) -> ImageCatalog:
         self.known((), self.document.data, ("families",))
         families = {}
-        for name, value in self.mapping(("families",)).items():
-            path = ("families", name)
-            if not FAMILY.fullmatch(name):
-                self.wrong(path, "the name of a family is capital letters, digits and _")
-            if self.is_mapping(path, value):
+        for written, value in self.mapping(("families",)).items():
+            path = ("families", written)
+            name = family_name(written)
+            if name is None:
+                self.wrong(path, "the name of a family is letters, digits and _; rename it")
+            elif name in families:
+                self.wrong(path, f"{name} stands twice, in capitals and small letters; keep one")
+            elif self.is_mapping(path, value):
                 families[name] = self.family(path, name, value)
         if not self.problems and not families:
             self.wrong(("families",), "lists no image; add a family with a release")
@@ -175,7 +186,7 @@ class _Reader:
         for step in path:
             value = value.get(step)
         if value is None:
-            self.wrong(path, f"`{path[-1]}` is missing")
+            self.wrong(path, f"is missing or empty; write `{path[-1]}:` and its lines below")
             return {}
         return value if self.is_mapping(path, value) else {}
 
@@ -192,7 +203,7 @@ class _Reader:
 
     def family(self, path: tuple[str, ...], name: str, data: dict[str, Any]) -> tuple[Release, ...]:
         self.known(path, data, _FAMILY_KEYS)
-        title = data.get("title", name)
+        title = data.get("title", path[-1])
         if not isinstance(title, str) or not title.isprintable() or not 0 < len(title) <= 100:
             self.wrong((*path, "title"), "must be one line of at most 100 characters")
             title = name

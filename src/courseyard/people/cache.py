@@ -219,7 +219,7 @@ class People:
             raise UnknownPersonError(
                 "Nobody with your username is known here.",
                 "If your account is new, try again later; otherwise tell the help desk.",
-                detail=f"the source of people knows no {username}",
+                detail=f"no account has the name {username}",
             )
         if not LOWEST_ID <= person.uid <= self._settings.max_uid:
             raise UnknownPersonError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from courseyard.errors import Problem, SettingsError, Severity
-from courseyard.hints import some
+from courseyard.hints import did_you_mean, some
 from courseyard.registry.course import Course
 from courseyard.yamlfile import dotted, read_yaml
 
@@ -54,7 +54,9 @@ class CrossCheck:
         for slug in linked:
             target = self._courses[slug].coursedir_slug or ""
             if not there(target):
-                refused[slug] = f"there is no course {target}; write the name of a course file"
+                near = did_you_mean(target, self._courses.keys() - {slug})
+                hint = near or "; write the name of a course file, without .yaml"
+                refused[slug] = f"there is no course {target}{hint}"
                 continue
             way = [slug]
             while target and target not in way:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from courseyard.yamlfile import YamlError, parse_yaml
 
 #: People of one course, both files together.
 MAX_PEOPLE = 5000
+TOO_MANY = f"the course names more than {MAX_PEOPLE} people; take some out"
 _SITES_OWN = "x-"
 #: (earlier, later, what is wrong when they stand the other way round)
 _ORDER = (
@@ -81,9 +83,12 @@ def read_course(source: bytes, path: Path, rules: Rules) -> CourseFile:
 
 
 def read_users(source: bytes, path: Path, rules: Rules) -> UsersFile:
-    """The people of the users file ``path``, whose bytes are ``source``. Raises nothing."""
+    """The people of the users file ``path``, whose bytes are ``source``. Raises nothing.
+
+    A file that is empty or holds comments alone names nobody.
+    """
     try:
-        document = parse_yaml(source, path)
+        document = parse_yaml(source, path, may_be_empty=True)
     except YamlError as error:
         return UsersFile(None, error.problems)
     reader = Reader(document, rules, list(document.warnings))
@@ -98,17 +103,22 @@ def read_users(source: bytes, path: Path, rules: Rules) -> UsersFile:
     none: frozenset[str] = frozenset()
     people = (found.get("instructors", none), found.get("students", none))
     if not reader.broken and len(people[0] | people[1]) > MAX_PEOPLE:
-        reader.wrong((), f"names more than {MAX_PEOPLE} people")
+        reader.wrong((larger_list(*people),), TOO_MANY)
     return UsersFile(None if reader.broken else people, reader.sorted())
+
+
+def larger_list(instructors: Collection[str], students: Collection[str]) -> str:
+    """The key of the list in which too many people stand."""
+    return USERS_KEYS[len(students) > len(instructors)]
 
 
 def _check(reader: Reader, slug: str, values: dict[str, Any]) -> None:
     """What no single key can tell."""
     if "name" not in values:
-        reader.warn((), f"has no `name`; people see {slug}")
-    people = values.get("instructors", frozenset()) | values.get("students", frozenset())
-    if len(people) > MAX_PEOPLE:
-        reader.wrong((), f"names more than {MAX_PEOPLE} people")
+        reader.warn(("name",), f"is missing; people see {slug}. Write `name:` and a title")
+    instructors, students = (values.get(key, frozenset()) for key in USERS_KEYS)
+    if len(instructors | students) > MAX_PEOPLE:
+        reader.wrong((larger_list(instructors, students),), TOO_MANY)
     if values.get("coursedir_slug") == slug:
         reader.wrong(("coursedir_slug",), "names the course itself; leave it out")
     gid = values.get("gid")

@@ -24,7 +24,7 @@ _IMAGE: Schema = {
         {"type": "string", "maxLength": 255},
         {
             "type": "array",
-            "prefixItems": [{"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$"}, _DATE],
+            "prefixItems": [{"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"}, _DATE],
             "minItems": 2,
             "maxItems": 2,
         },

@@ -15,7 +15,7 @@ from courseyard.errors import Problem
 from courseyard.images.catalog import ImageCatalog
 from courseyard.registry.course import Course
 from courseyard.registry.crosscheck import CrossCheck, problem_at
-from courseyard.registry.files import MAX_PEOPLE, read_course, read_users
+from courseyard.registry.files import MAX_PEOPLE, TOO_MANY, larger_list, read_course, read_users
 from courseyard.registry.reader import Rules
 from courseyard.registry.slugs import USERS_SUFFIX
 from courseyard.registry.snapshot import Pause, Snapshot, Stale, nothing
@@ -269,9 +269,10 @@ class Loader:
             instructors = base.instructors | course.people[0]
             students = base.students | course.people[1]
             if len(instructors | students) > MAX_PEOPLE:
-                message = f"with the course file it names more than {MAX_PEOPLE} people"
                 path = self.folder / f"{slug}{USERS_SUFFIX}{_SUFFIX}"
-                course.problems = (*course.problems, Problem(path, 0, "", message))
+                message = f"{TOO_MANY}, here or in the course file"
+                problem = problem_at(path, larger_list(*course.people), message)
+                course.problems = (*course.problems, problem)
                 update["complete"] = False
             else:
                 update |= {"instructors": instructors, "students": students}

@@ -71,9 +71,10 @@ class Registry:
         while True:
             try:
                 await self._follow()
-            except (OSError, RuntimeError) as error:
-                # The folder is missing, or the system has no watches left: looking still works.
-                log.info("The folder of courses cannot be watched (%s); looking regularly", error)
+            except Exception as error:
+                # The folder is missing, the system has no watches left, or a name in the folder is
+                # no text (watchfiles then raises an ExceptionGroup): looking still works.
+                log.info("The folder of courses cannot be watched (%r); looking regularly", error)
             await asyncio.to_thread(self.refresh, gentle=True)
             await asyncio.sleep(self._poll)
 

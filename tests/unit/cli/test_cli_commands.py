@@ -146,11 +146,13 @@ class TestCheck:
         (site / "courseyard.yaml").write_text(text.replace("[ilkka]", "[ilka]"))
         line = text[: text.index("[ilkka]")].count("\n") + 1
         said = run("check", site).stdout
-        assert f"courseyard.yaml:{line}: people.administrators[0]: warning: nobody in" in said
+        assert f"courseyard.yaml:{line}: people.administrators[0]: warning: 'ilka' is not" in said
 
     def test_a_file_of_people_that_knows_nobody(self, site: Path) -> None:
         (site / "people.yaml").write_text("people: {}\n")
-        assert "administrators[0]: warning: nobody in people.yaml" in run("check", site).stdout
+        assert (
+            "administrators[0]: warning: 'ilkka' is not in people.yaml" in run("check", site).stdout
+        )
 
     def test_finds_an_instructor_whom_nobody_knows(self, site: Path) -> None:
         file = site / "courses" / "algo2026.yaml"
@@ -158,7 +160,7 @@ class TestCheck:
         file.write_text(text)
         line = text[: text.index("instructors:")].count("\n") + 1
         said = run("check", site).stdout
-        assert f"algo2026.yaml:{line}: instructors: warning: names adda, whom" in said
+        assert f"algo2026.yaml:{line}: instructors: warning: adda is not in people.yaml" in said
 
     def test_a_folder_without_a_site(self, tmp_path: Path) -> None:
         done = run("check", tmp_path)
@@ -270,6 +272,8 @@ class TestPlan:
     def test_a_refusal_has_a_sentence_and_the_rule(self, site: Path) -> None:
         done = run("plan", "omar", "algo2026", "--role", "instructor", "-s", site)
         assert done.returncode == 1
+        assert "omar may not start algo2026 as instructor." in done.stderr
+        assert "the course is public, and omar is neither its staff nor a listed" in done.stderr
         assert "rule " in done.stderr
         assert done.stdout == ""
 

@@ -58,6 +58,7 @@ def test_releases(site: Site) -> None:
         (["DEFAULT", date(2026, 9, 1)], "site/python:2026-09"),
         (["DEFAULT", date(2026, 8, 31)], "default:2026-01-10"),
         (["DEFAULT", "2026-01-10"], "default:2026-01-10"),
+        (["default", "2026-01-10"], "default:2026-01-10"),
         (["DEFAULT", date(2026, 1, 9)], "default:2025-08-20"),
         (["DEFAULT", date(2030, 1, 1)], "site/python:2026-09"),
         ("R", "r:2026-01-01"),
@@ -88,7 +89,7 @@ def test_no_such_image(site: Site, wish: ImageWish, message: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *([], ["DEFAULT"], ["DEFAULT", None], ["default", date(2026, 1, 1)], 5, True, None, {}),
+        *([], ["DEFAULT"], ["DEFAULT", None], ["dé", date(2026, 1, 1)], 5, True, None, {}),
         *("", " ", "a b", "a;b", "-a", "../a", "A" * 50, "a:b:c", ["DEFAULT", "soon"], "a\nb"),
         ["DEFAULT", datetime(2026, 1, 1)],
     ],
@@ -102,11 +103,15 @@ def test_no_wish(value: Any) -> None:
     ("text", "message"),
     [
         ("- a", "images.yaml:1: is a list"),
-        ("x: 1", "images.yaml:1: families: `families` is missing"),
+        ("x: 1", "images.yaml:1: families: is missing or empty; write `families:`"),
         ("familys: {}", "images.yaml:1: familys: unknown key; did you mean families?"),
         ("families: {}", "lists no image"),
-        ("families: {default: {releases: {2026-01-01: }}}", "capital letters"),
-        ("families: {A: {}}", "images.yaml:1: families.A.releases: `releases` is missing"),
+        ("families: {de-fault: {releases: {2026-01-01: }}}", "letters, digits and _"),
+        (
+            "families:\n  A: {releases: {2026-01-01: }}\n  a: {releases: {2026-01-01: }}",
+            "images.yaml:3: families.a: A stands twice",
+        ),
+        ("families: {A: {}}", "images.yaml:1: families.A.releases: is missing or empty"),
         ("families: {A: {releases: {soon: {}}}}", "'soon' is not a day"),
         ("families: {A: {releases: {2026-02-30: {}}}}", "'2026-02-30' is not a day"),
         ("families: {A: {releases: {2026-01-01: python}}}", "must hold `key: value` lines"),
@@ -134,3 +139,14 @@ def test_environments_need_an_image(site: Site) -> None:
     )
     with pytest.raises(SettingsError, match=r"environments.julia.image"):
         load(site)
+
+
+def test_the_list_may_write_a_family_in_any_case(site: Site) -> None:
+    catalog = load(
+        site,
+        "families: {Standard: {releases: {2026-01-05: }}, default: {releases: {2026-01-05: }}}\n",
+    )
+    wish = parse_wish(["standard", date(2026, 1, 5)])
+    assert catalog.resolve(wish).reference == "standard:2026-01-05"
+    assert catalog.resolve(parse_wish("STANDARD")).title == "Standard"
+    assert parse_wish("standard").reference == "standard"  # bare small letters are a reference

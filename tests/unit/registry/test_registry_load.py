@@ -389,3 +389,23 @@ def test_only_named_files_are_read(folder: Folder) -> None:
     folder.write("b", "name: B\n")
     snapshot = folder.registry.refresh({"a.yaml", "../../etc/passwd.yaml", "nothing.yaml"})
     assert set(snapshot.courses) == {"a"}
+
+
+def test_an_empty_users_file_names_nobody(folder: Folder) -> None:
+    folder.write("algo", "name: A\ngid: 21001\nstudents: [aino]\n")
+    folder.write("algo-users", "students: [pekka]\n")
+    assert folder.look().courses["algo"].students == {"aino", "pekka"}
+    for nobody in ("", "# nobody this year\n", "---\n"):
+        folder.write("algo-users", nobody)
+        assert folder.look().courses["algo"].students == {"aino"}
+        assert folder.errors() == []
+        folder.write("algo-users", "students: [pekka]\n")
+        folder.look()
+
+
+def test_too_many_people_are_told_at_the_longer_list(folder: Folder) -> None:
+    names = ", ".join(f"x{number}" for number in range(2600))
+    folder.write("algo", f"name: A\ngid: 21001\ninstructors: [ada]\nstudents: [{names}]\n")
+    folder.write("algo-users", f"# more\nstudents: [{names.replace('x', 'y')}]\n")
+    (error,) = folder.errors()
+    assert error.startswith("algo-users.yaml:2: students: the course names more than 5000 people")

@@ -132,3 +132,13 @@ def test_problems_are_logged_once(site: Site, caplog: pytest.LogCaptureFixture) 
     path.write_text("name: A\n")
     registry.refresh()
     assert caplog.records[-1].getMessage() == f"{path}: mended"
+
+
+async def test_a_name_that_is_no_text_does_not_end_the_watch(site: Site) -> None:
+    registry = registry_of(site, poll=0.2)
+    odd = os.fsencode(site.courses_dir) + b"/caf\xe9.yaml"
+    async with watching(registry):
+        Path(os.fsdecode(odd)).write_text("name: Latin\n")
+        await asyncio.sleep(1)
+        (site.courses_dir / "algo.yaml").write_text("name: A\n")
+        await until(lambda: "algo" in registry.snapshot.courses)

@@ -69,7 +69,9 @@ class Card:
     state: State
     roles: frozenset[Relation]
     starts: tuple[Start, ...]  # instructor first; none for an archived course
-    stale_since: datetime | None  # its files are broken since then; the last good ones act
+    stale_since: (
+        datetime | None
+    )  # for its staff: since then its files are broken, the last good act
     problems: tuple[Problem, ...]  # for staff alone
     incomplete: bool  # the list of its people cannot be read; for staff alone
 
@@ -234,7 +236,7 @@ def _card(reader: _Reader, course: Course) -> Card:
         state=known.state,
         roles=known.relations,
         starts=_starts(reader, course, known),
-        stale_since=stale.since if stale else None,
+        stale_since=stale.since if stale and staff else None,
         problems=tuple(stale.problems) if stale and staff else (),
         incomplete=staff and not course.complete,
     )

@@ -267,7 +267,7 @@ class _Build:
         for card in found.cards:
             if card.stale_since is not None:
                 since = card.stale_since.astimezone(self.runtime.site.tz)
-                text = words.stale(since, staff=bool(card.problems))
+                text = words.stale(since, card.problems)
                 made.append(Notice("", card.title, text))
             if card.incomplete:
                 made.append(Notice("", card.title, words.INCOMPLETE))

@@ -148,12 +148,14 @@ def exact(moment: datetime) -> str:
     return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M %Z}"
 
 
-def stale(since: datetime, *, staff: bool) -> str:
-    """Staff can read what the mistake is, the others only that somebody can."""
-    before = f"is shown as it was on {day(since)}"
-    if staff:
-        return f"{before}: there is a mistake in its file. “{PROBLEMS}” on its card shows it."
-    return f"{before}: its course file has a mistake that its staff has been told about."
+def stale(since: datetime, problems: Sequence[Problem]) -> str:
+    """For a course's staff: since when which of its files is not followed."""
+    when = f"{day(since)}, {since:%H:%M}"
+    only_people = all(problem.file.name.endswith("-users.yaml") for problem in problems)
+    before = f"has the people of {when}" if only_people else f"is shown as it was on {when}"
+    first = problems[0]
+    place = f"{first.file.name}, line {first.line}" if first.line else first.file.name
+    return f"{before}: {place} has a mistake. “{PROBLEMS}” on its card says what to change."
 
 
 INCOMPLETE = (
