@@ -131,6 +131,11 @@ class AgentRefusedError(AgentError):
     reason = "agent-refused"
 
 
+def one_line(text: str) -> str:
+    """``text`` with a question mark for whatever is no printable character."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 class Severity(StrEnum):
     """How much a problem in a file costs."""
 
@@ -152,7 +157,8 @@ class Problem:
         where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
         what = f"{self.key}: " if self.key else ""
         level = "warning: " if self.severity is Severity.WARNING else ""
-        return f"{where}{what}{level}{self.message}"
+        # A name of a file or key may hold what a terminal obeys, or what cannot be written at all.
+        return one_line(f"{where}{what}{level}{self.message}")
 
     @property
     def is_error(self) -> bool:

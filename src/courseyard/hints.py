@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from courseyard.errors import one_line
+
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """``; did you mean X?`` for the known word nearest to ``word``, else ``otherwise``."""
@@ -19,7 +21,7 @@ def shown(value: object, limit: int = 40) -> str:
     """``value`` for a message: short, on one line, in quotes when it is text."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
-    text = "".join(c if c.isprintable() else "?" for c in str(value)[: limit + 1])
+    text = one_line(str(value)[: limit + 1])
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return f"'{text}'" if isinstance(value, str) else text
 

@@ -63,6 +63,11 @@ def check_site(folder: Path) -> tuple[Site | None, tuple[Problem, ...]]:
     if "folder" in data:
         del data["folder"]
         problems.append(document.problem(("folder",), "unknown key; the folder is the file's own"))
+    nul = [path for path, text in _texts(data) if "\0" in text]
+    if nul:
+        message = "holds a NUL character, which no path or name may hold"
+        problems += [document.problem(path, message) for path in nul]
+        return None, _sorted(problems)
     try:
         # By JSON, whose strict mode takes lists for tuples and text for paths, and nothing else.
         site = Site.model_validate_json(json.dumps(data, default=str), strict=True)
@@ -73,6 +78,19 @@ def check_site(folder: Path) -> tuple[Site | None, tuple[Problem, ...]]:
     problems += [document.problem(path, message) for path, message in _cross_checks(site)]
     broken = any(problem.severity is Severity.ERROR for problem in problems)
     return None if broken else site, _sorted(problems)
+
+
+def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Found]:
+    """Every text of the file and the place where it stands; keys too."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield (*path, key), key
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
 
 
 def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
@@ -295,8 +313,12 @@ def _check_proxy(site: Site) -> Iterator[Found]:
 
 def _check_folders(site: Site) -> Iterator[Found]:
     """Nothing of the hub's own may lie where users' files are, and so become readable."""
-    root = site.storage_root.resolve()
-    state = site.state_dir.resolve()
+    try:
+        root = site.storage_root.resolve()
+        state = site.state_dir.resolve()
+    except (OSError, RuntimeError):  # a link that leads to itself
+        yield ("storage", "root"), "cannot be found: a link on the way to it or to `state` is broken"
+        return
     if root == Path("/") or root == site.folder.resolve():
         yield ("storage", "root"), "must be a folder for the files of users and courses alone"
     elif state.is_relative_to(root):

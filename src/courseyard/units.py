@@ -15,27 +15,56 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KkMmGgTt]?)(?:i?[Bb]?)")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d|w)")
+_NUMBER = r"([0-9]{1,30}(?:\.[0-9]{1,30})?)"
+_BYTES = re.compile(rf"{_NUMBER}\s*([KkMmGgTt]?)(?:i?[Bb]?)")
+_CORES = re.compile(rf"{_NUMBER}(m?)")
+_PLAIN = re.compile(r"([0-9]{1,30})()")
+_DURATION = re.compile(rf"{_NUMBER}\s*(s|min|m|h|d|w)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern}\s*)+")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+#: Bytes or cores that no machine has; such an amount would only fail later, in other words.
+_MOST = 2**60
+#: A thousand years in seconds: a moment so long before or after now is still a date.
+_LONGEST = 1000 * 366 * 86400
+
+
+def _number(value: Any, pattern: re.Pattern[str], what: str) -> tuple[float, str] | None:
+    """What ``value`` says: a number and its suffix; None when ``pattern`` does not fit.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    if isinstance(value, str):
+        match = pattern.fullmatch(value.strip())
+        return (float(match[1]), match[2].lower()) if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        value = max(-1, min(value, 2**200))  # Python makes no float of hundreds of digits
+    if math.isnan(value):
+        return None
+    if value < 0:
+        raise ValueError(f"{what} cannot be negative")
+    return float(value), ""
+
+
+def _bounded(amount: float) -> float:
+    if amount > _MOST:
+        raise ValueError("that is more than any machine has")
+    return amount
 
 
 def parse_bytes(value: Any) -> int:
     """Bytes of ``5G``, ``512 MiB``, ``1073741824``.
 
     Raises:
-        ValueError: when it is not such an amount, or negative.
+        ValueError: when it is not such an amount, negative, or more than any machine has.
     """
-    if isinstance(value, bool):
-        raise ValueError("an amount of memory is a number with a unit, such as 512M or 5G")  # noqa: TRY004
-    if isinstance(value, int | float):
-        if value < 0 or not math.isfinite(value):
-            raise ValueError("an amount of memory cannot be negative")
-        return int(value)
-    match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("an amount of memory is a number with a unit, such as 512M or 5G")
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    what = "an amount of memory"
+    found = _number(value, _BYTES, what)
+    if found is None:
+        raise ValueError(f"{what} is a number with a unit, such as 512M or 5G")
+    return int(_bounded(found[0] * _FACTORS[found[1]]))
 
 
 def format_bytes(amount: int) -> str:
@@ -51,46 +80,36 @@ def parse_cores(value: Any) -> float:
     """Cores of ``4``, ``0.1``, ``"500m"`` (thousandths).
 
     Raises:
-        ValueError: when it is not such an amount, or negative.
+        ValueError: when it is not such an amount, negative, or more than any machine has.
     """
-    message = "an amount of CPU is a number of cores, such as 4, 0.5 or 500m"
-    if isinstance(value, bool):
-        raise ValueError(message)  # noqa: TRY004
-    try:
-        if isinstance(value, str) and value.endswith("m"):
-            cores = float(value[:-1]) / 1000
-        else:
-            cores = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(message) from None
-    if cores < 0 or not math.isfinite(cores):
-        raise ValueError(message)
-    return cores
+    what = "an amount of CPU"
+    found = _number(value, _CORES, what)
+    if found is None:
+        raise ValueError(f"{what} is a number of cores, such as 4, 0.5 or 500m")
+    return _bounded(found[0] / 1000 if found[1] else found[0])
 
 
 def parse_duration(value: Any) -> int:
     """Seconds of ``3600``, ``"60m"``, ``"8h"``, ``"1h 30m"``.
 
     Raises:
-        ValueError: when it is not a duration, or negative.
+        ValueError: when it is not a duration, negative, or longer than a thousand years.
     """
-    message = "a duration is a number of seconds, or a number with s, m, h, d or w, such as 8h"
-    if isinstance(value, bool):
-        raise ValueError(message)  # noqa: TRY004
-    if isinstance(value, int | float):
-        if value < 0 or not math.isfinite(value):
-            raise ValueError("a duration cannot be negative")
-        return int(value)
+    what = "a duration"
     if isinstance(value, timedelta):
-        return int(value.total_seconds())
-    if not isinstance(value, str):
-        raise ValueError(message)  # noqa: TRY004
-    text = value.strip()
-    if text.isdigit():
-        return int(text)
-    if not text or _DURATION.sub("", text).strip():
-        raise ValueError(message)
-    return int(sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(text)))
+        value = value.total_seconds()
+    found = _number(value, _PLAIN, what)
+    if found is not None:
+        seconds = found[0]
+    elif isinstance(value, str) and _DURATIONS.fullmatch(value.strip()):
+        seconds = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(value))
+    else:
+        raise ValueError(
+            f"{what} is a number of seconds, or a number with s, m, h, d or w, such as 8h"
+        )
+    if seconds > _LONGEST:
+        raise ValueError("that is longer than a thousand years")
+    return int(seconds)
 
 
 def format_duration(seconds: int) -> str:

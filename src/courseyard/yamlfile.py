@@ -32,7 +32,7 @@ from courseyard.yamlscalars import (
     SPECIAL,
     plain_number,
 )
-from courseyard.yamlsyntax import syntax_problem
+from courseyard.yamlsyntax import Lines, syntax_problem
 
 MAX_BYTES = 1024 * 1024
 #: Values of one file, those that aliases repeat included.
@@ -72,15 +72,19 @@ class Document:
     def _root(self) -> Any:
         return _LineParser(self.source).get_single_node()
 
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(self.source)
+
     def line(self, path: Sequence[str | int] = ()) -> int:
         """The line of a key or item, such as ``("students", 3)``; of its nearest parent if absent."""
-        node, line = self._root, 1
+        node, mark = self._root, None
         for step in path:
             found = _child(node, step)
             if found is None:
                 break
-            node, line = found
-        return line
+            node, mark = found
+        return 1 if mark is None else self._lines.of(mark)
 
     def problem(
         self, path: Sequence[str | int], message: str, severity: Severity = Severity.ERROR
@@ -160,16 +164,17 @@ def parse_yaml(source: bytes, path: Path, *, may_be_empty: bool = False) -> Docu
     try:
         source.decode()
     except UnicodeDecodeError as error:
-        line = source.count(b"\n", 0, error.start) + 1
         raise YamlError(
-            path, line, "is not UTF-8 text; save the file in the encoding UTF-8"
+            path,
+            Lines(source).at(error.start),
+            "is not UTF-8 text; save the file in the encoding UTF-8",
         ) from None
     nul = source.find(b"\0")
     if nul >= 0:
-        line = source.count(b"\n", 0, nul) + 1
+        line = Lines(source).at(nul)
         raise YamlError(path, line, "holds a NUL byte; the file is damaged or not text")
     warnings: list[Problem] = []
-    builder = _Builder(path, warnings)
+    builder = _Builder(path, warnings, source)
     try:
         data = builder.build(CParser(source))
     except yaml.YAMLError as error:
@@ -190,8 +195,9 @@ _NONE: Any = object()  # no key is waiting for its value
 class _Builder:
     """Events → dictionaries, lists and scalars, with a stack of its own."""
 
-    def __init__(self, path: Path, warnings: list[Problem]) -> None:
+    def __init__(self, path: Path, warnings: list[Problem], source: bytes) -> None:
         self.path = path
+        self.source = source
         self.warnings = warnings
         #: (container, key, merged, anchor, count before) of the containers around the current one.
         self.stack: list[tuple[Any, Any, Any, str | None, int]] = []
@@ -268,7 +274,10 @@ class _Builder:
                 key = _NONE
 
     def fail(self, event: Any, message: str, key: str = "") -> None:
-        raise YamlError(self.path, event.start_mark.line + 1, message, key)
+        raise YamlError(self.path, self.line(event), message, key)
+
+    def line(self, event: Any) -> int:
+        return Lines(self.source).of(event.start_mark)
 
     def place(self, key: Any) -> str:
         """The keys that lead to ``key`` of the current mapping, as people read them."""
@@ -319,7 +328,7 @@ class _Builder:
             word = "true" if value else "false"
             where = self.place(key)
             message = f"{text} is read as {word}; write {word}, or put it in quotes if it is text"
-            line = event.start_mark.line + 1
+            line = self.line(event)
             self.warnings.append(Problem(self.path, line, where, message, Severity.WARNING))
             return value
         return plain_number(text) if text[0] in FIRST_OF_NUMBER else text
@@ -340,19 +349,19 @@ class _LineParser(CParser):
     def ascend_resolver(self) -> None: ...
 
 
-def _child(node: Any, step: str | int) -> tuple[Any, int] | None:
-    """The node at ``step`` of ``node``, and its line."""
+def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
+    """The node at ``step`` of ``node``, and the mark where it starts."""
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
         if not 0 <= step < len(node.value):
             return None
         item = node.value[step]
-        return item, item.start_mark.line + 1
+        return item, item.start_mark
     if not isinstance(node, yaml.MappingNode):
         return None
     merged: list[Any] = []
     for key, value in node.value:
         if key.value == step:
-            return value, key.start_mark.line + 1
+            return value, key.start_mark
         if key.value == "<<":
             merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
     return next((found for source in merged if (found := _child(source, step))), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -30,6 +31,10 @@ _WORDS = (
         "at the end",
     ),
     ("found unexpected ':'", "inside [ ] and { } a colon is followed by a space"),
+    (
+        "did not find expected node content",
+        "inside [ ] or { } a value is missing, or the bracket is never closed",
+    ),
     ("did not find expected key", "the indentation does not fit the lines above"),
     ("did not find expected '-' indicator", "the indentation does not fit the list above"),
     (
@@ -48,6 +53,34 @@ _WORDS = (
 )
 
 
+#: Line breaks as editors and `file:line` of other programs count them.
+_BREAK = re.compile(r"\r\n|\n|\r")
+#: What YAML 1.1, and so libyaml, also counts as one: NEL, LINE and PARAGRAPH SEPARATOR.
+_YAMLS_OWN = tuple(mark.encode() for mark in "\u0085\u2028\u2029")
+
+
+class Lines:
+    """The lines of a file (UTF-8, decoded before without an error), from 1, as an editor shows them."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+        self._plain = not any(mark in source for mark in _YAMLS_OWN)
+
+    def at(self, offset: int) -> int:
+        """The line of a byte."""
+        return self._before(self._source[:offset].decode(errors="replace")) + 1
+
+    def of(self, mark: Any) -> int:
+        """The line of one of libyaml's marks."""
+        if self._plain:
+            return int(mark.line) + 1
+        return self._before(self._source.decode()[: mark.index]) + 1
+
+    @staticmethod
+    def _before(text: str) -> int:
+        return sum(1 for _ in _BREAK.finditer(text))
+
+
 def syntax_problem(error: yaml.YAMLError, source: bytes) -> tuple[int, str]:
     """Line and message of what libyaml refused.
 
@@ -55,24 +88,28 @@ def syntax_problem(error: yaml.YAMLError, source: bytes) -> tuple[int, str]:
         error: what PyYAML raised.
         source: the file, UTF-8.
     """
+    lines = Lines(source)
     position = getattr(error, "position", None)
     if isinstance(position, int):  # ReaderError: a character that YAML does not allow
-        line = source.count(b"\n", 0, position) + 1
-        return line, "holds a control character; the file is damaged or not text"
+        return lines.at(position), "holds a control character; the file is damaged or not text"
     problem = str(getattr(error, "problem", "") or "")
     context = str(getattr(error, "context", "") or "")
-    mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line = mark.line + 1 if mark is not None else 1
-    lines = source.decode().splitlines()
-    text = lines[line - 1] if line <= len(lines) else ""
-    before = text[: len(text) - len(text.lstrip())]
-    if "\t" in before or (mark is not None and text[mark.column : mark.column + 1] == "\t"):
+    started: Any = getattr(error, "context_mark", None)
+    mark: Any = getattr(error, "problem_mark", None) or started
+    text = source.decode()
+    if mark is None:
+        return 1, f"is not valid YAML: {problem or 'nothing more is known'}"
+    # What is missing at the end is missed in the last line that holds something.
+    line = min(lines.of(mark), lines.at(len(source.rstrip())))
+    before = _BREAK.split(text[: mark.index])[-1]
+    here = text[mark.index : mark.index + 1]
+    indent = before[: len(before) - len(before.lstrip())]
+    if "\t" in indent or here == "\t":
         return line, "a tab stands in this line; delete it and write spaces instead"
-    started = getattr(error, "context_mark", None)
     # What was opened and not closed is mended where it begins.
     opened = ("unexpected end of stream", "expected ',' or ']'", "expected ',' or '}'")
     if started is not None and any(words in problem for words in opened):
-        line = started.line + 1
+        line = lines.of(started)
     said = f"{context}; {problem}"
     words = next((words for part, words in _WORDS if part in said), None)
     return line, words or f"is not valid YAML: {problem or 'nothing more is known'}"

@@ -234,7 +234,7 @@ class _Reader:
             self.wrong((*path, "reference"), "is not an image reference such as python:2026-09-01")
             return None
         folder = data.get("path")
-        if folder is not None and not (isinstance(folder, str) and folder and "\n" not in folder):
+        if folder is not None and not (isinstance(folder, str) and folder and folder.isprintable()):
             self.wrong((*path, "path"), "must be the image's folder, such as images/python")
             return None
         place = self.site.path(Path(folder)) if folder else None
