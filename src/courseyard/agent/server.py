@@ -193,9 +193,9 @@ class Agent:
                         pam.login, request.username, request.password.get_secret_value()
                     )
             case _:
-                return self._state()
+                return await self._state()
 
-    def _state(self) -> dict[str, Any]:
+    async def _state(self) -> dict[str, Any]:
         if self._supervisor is None:
             return {"root": machine.is_root(), "cgroup": 0, "notice": "", "servers": []}
         hierarchy = self._supervisor.hierarchy
@@ -203,7 +203,7 @@ class Agent:
             "root": machine.is_root(),
             "cgroup": hierarchy.version,
             "notice": hierarchy.why_not,
-            "servers": sorted(self._supervisor.servers),
+            "servers": await self._supervisor.known(),
         }
 
     async def _start(
