@@ -341,6 +341,11 @@ def test_secret_files_stay_the_same_and_private(tmp_path: Path) -> None:
     secret = secret_file(file)
     assert len(secret) == 64
     assert secret_file(file) == secret
+    file.write_text("")  # as a full disk leaves it: not a password that everybody knows
+    again = secret_file(file)
+    assert len(again) == 64
+    assert secret_file(file) == again
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert file.stat().st_mode & 0o777 == 0o600
 
 

@@ -1,15 +1,22 @@
-"""What is kept of each server in ``<state>/agent/servers/<handle>/``, so that a new agent knows it."""
+"""What is kept of each server in ``<state>/agent/servers/<handle>/``, so that a new agent knows it.
+
+A folder appears whole, with its record, and goes at once; what has a dot before its name is on its
+way and counts as nothing. A record that is there and cannot be used (damaged, or of a later
+version) is :class:`Sealed`, never nothing: its server may well run.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from courseyard.backends.base import Exit, ExitReason
 from courseyard.backends.sandbox.launch import Running
@@ -17,6 +24,13 @@ from courseyard.backends.sandbox.limits import Cgroup
 from courseyard.backends.sandbox.processes import Process
 
 FILE = "record.json"
+#: The second sandbox of an instructor's server: a folder in the server's, and the end of the name
+#: of its cgroup.
+GRADING = "grading"
+#: A field that is added needs no other version: older agents keep what they do not know. Another
+#: version is for what an older agent would do wrong; they leave such a record alone.
+VERSION = 1
+_COMING, _GOING = ".new.", ".old."  # before the name of a folder on its way
 
 
 class Known(BaseModel):
@@ -49,6 +63,7 @@ class Ended(BaseModel):
 class Record(BaseModel):
     """One server. Holds no secret."""
 
+    model_config = ConfigDict(extra="allow")
     version: Literal[1] = 1
     handle: str
     username: str
@@ -91,6 +106,15 @@ class Record(BaseModel):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record that is there and that this agent cannot use."""
+
+    handle: str
+    why: str  # for the log
+    newer: bool = False  # of a later version: a later agent's business
+
+
 class Records:
     """The folder of records. All methods block shortly."""
 
@@ -98,45 +122,95 @@ class Records:
         self.folder = folder
 
     def prepare(self) -> None:
+        """Make the folder, and remove what an agent that was killed had on its way."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self.folder.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def of(self, handle: str) -> Path:
         return self.folder / handle
 
     def write(self, record: Record) -> None:
-        """Write it whole or not at all."""
+        """Write it whole or not at all, and wait for the disk.
+
+        Raises:
+            OSError: it cannot be written; what was there before is there still.
+        """
         folder = self.of(record.handle)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        fresh = folder / f"{FILE}.new"
-        fresh.write_text(record.model_dump_json())
-        fresh.replace(folder / FILE)
-
-    def read(self, handle: str) -> Record | None:
-        """The record of ``handle``; None when there is none that can be read."""
+        content = record.model_dump_json().encode()
+        if folder.is_dir():
+            _put(folder, content)
+            return
+        coming = self.folder / f"{_COMING}{record.handle}"
+        coming.mkdir(mode=0o700)
         try:
-            return Record.model_validate_json((self.of(handle) / FILE).read_text())
-        except (OSError, ValueError):
-            return None
+            _put(coming, content)
+            coming.rename(folder)
+        except BaseException:
+            shutil.rmtree(coming, ignore_errors=True)
+            raise
+        _sync(self.folder)
 
-    def read_all(self) -> Iterator[Record]:
-        """All readable records; folders without one are removed."""
+    def read(self, handle: str) -> Record | Sealed | None:
+        """The record of ``handle``; None when there is no server of that name."""
+        folder = self.of(handle)
+        try:
+            return _understood(handle, (folder / FILE).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return Sealed(handle, "it is missing") if folder.is_dir() else None
+        except OSError as error:
+            return Sealed(handle, f"it cannot be read: {error.strerror}")
+
+    def all(self) -> Iterator[Record | Sealed]:
+        """Of every server, in the order of handles."""
         for folder in sorted(self.folder.iterdir()):
-            record = self.read(folder.name)
-            if record is None:
-                shutil.rmtree(folder, ignore_errors=True)
-            else:
-                yield record
+            if not folder.name.startswith("."):
+                found = self.read(folder.name)
+                if found is not None:
+                    yield found
 
     def remove(self, handle: str) -> None:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self.of(handle))
+        """Remove a server's folder; no-op when there is none."""
+        going = self.folder / f"{_GOING}{handle}"
+        with contextlib.suppress(FileNotFoundError):
+            self.of(handle).rename(going)
+        shutil.rmtree(going, ignore_errors=True)
 
-    def forget_ended(self, older_than: float) -> None:
-        """Remove records of servers that ended more than ``older_than`` seconds ago.
 
-        One whose cgroup cannot be removed yet stays: nothing else knows of that.
-        """
-        for record in list(self.read_all()):
-            old = record.ended and record.ended.at < time.time() - older_than
-            if old and all(cgroup.clear(1) for cgroup in record.cgroups):
-                self.remove(record.handle)
+def _put(folder: Path, content: bytes) -> None:
+    fresh = folder / f"{FILE}.new"
+    with open(fresh, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / FILE)
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _understood(handle: str, content: bytes) -> Record | Sealed:
+    try:
+        data = json.loads(content)
+    except ValueError:
+        return Sealed(handle, "it is damaged: no JSON")
+    version = data.get("version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        why = f"it is of version {version}, and this agent knows versions up to {VERSION}"
+        return Sealed(handle, why, newer=True)
+    try:
+        record = Record.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        return Sealed(handle, f"it is damaged: {place}: {first['msg']}")
+    if record.handle != handle:
+        return Sealed(handle, f"it is that of another server, {record.handle}")
+    return record

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import socket
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,10 @@ class Agent:
         if supervisor is not None and not supervisor.hierarchy.version:
             log.warning("limits of servers are weaker: %s", supervisor.hierarchy.why_not)
         path = socket_path(self._site)
+        with _alone(self._site):
+            await self._serve(path, supervisor)
+
+    async def _serve(self, path: Path, supervisor: Supervisor | None) -> None:
         listener = await self._listen(path)
         try:
             if supervisor is not None:
@@ -90,9 +96,9 @@ class Agent:
                     work.create_task(supervisor.tend())
                 work.create_task(server.serve_forever())
         finally:
-            path.unlink(missing_ok=True)
             if supervisor is not None:
                 await supervisor.close()
+            path.unlink(missing_ok=True)
 
     @property
     def _servers(self) -> Supervisor:
@@ -107,12 +113,14 @@ class Agent:
 
     async def _listen(self, path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):
+        try:
+            # One of a version before held no lock.
             _, writer = await asyncio.open_unix_connection(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        else:
             writer.close()
-            raise AgentError(
-                "Another agent serves this site already.", "Stop it first.", detail=str(path)
-            )
+            raise _another(path)
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.setblocking(False)
@@ -193,9 +201,9 @@ class Agent:
                         pam.login, request.username, request.password.get_secret_value()
                     )
             case _:
-                return self._state()
+                return await self._state()
 
-    def _state(self) -> dict[str, Any]:
+    async def _state(self) -> dict[str, Any]:
         if self._supervisor is None:
             return {"root": machine.is_root(), "cgroup": 0, "notice": "", "servers": []}
         hierarchy = self._supervisor.hierarchy
@@ -203,7 +211,7 @@ class Agent:
             "root": machine.is_root(),
             "cgroup": hierarchy.version,
             "notice": hierarchy.why_not,
-            "servers": sorted(self._supervisor.servers),
+            "servers": await self._supervisor.known(),
         }
 
     async def _start(
@@ -240,6 +248,30 @@ class Agent:
         async with aclosing(self._servers.start(plan, secrets, hub)) as steps:
             async for step in steps:
                 await _send(writer, protocol.answer_of(step))
+
+
+@contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Hold the lock of this site's agent: two would tidy each other's servers away.
+
+    Raises:
+        AgentError: another agent holds it.
+    """
+    path = site.state_dir / "agent" / "lock"
+    with open(path, "a", opener=_private) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _another(path) from None
+        yield
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _another(path: Path) -> AgentError:
+    return AgentError("Another agent serves this site already.", "Stop it first.", detail=str(path))
 
 
 async def _send(writer: asyncio.StreamWriter, answer: protocol.Answer) -> None:

@@ -12,15 +12,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from courseyard.agent import logs
-from courseyard.agent.records import Record, Records
+from courseyard.agent.records import GRADING, Record, Records
 from courseyard.backends import beside
 from courseyard.backends.sandbox import grading, launch, limits, network, processes
 from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError
 from courseyard.plan.model import Mount, ServerPlan
 from courseyard.storage import walk
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Server:
     relay: network.Relay | None = None
     stopping: bool = False
     kills: int = 0  # out-of-memory kills that the person was told of
+    finishing: bool = False  # it has ended, and what is left of it is being removed
     watched: int = -1  # descriptor of the process outside, while it is watched
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -58,7 +63,7 @@ class Starter:
         server = Server(record, logs.LogPump(folder))
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(self.records.remove, record.handle)
-            self.records.write(record)
+            await _whole(self.records.write, record)
             if self.hierarchy.version:
                 record = await self._make_cgroups(record, plan, undo)
             output = server.pump.make(plan.identity.uid if os.geteuid() == 0 else None)
@@ -84,7 +89,7 @@ class Starter:
                 port = int(listening.getsockname()[1])
             running = replace(running, helpers=(*running.helpers, *grader))
             server.record = record.with_processes(running).model_copy(update={"port": port})
-            self.records.write(server.record)
+            await _whole(self.records.write, server.record)
             if hub is not None and running.relay is not None:
                 server.relay = network.Relay(running.relay, *hub)
                 await server.relay.open()
@@ -97,13 +102,13 @@ class Starter:
         """One for the server and one for its sandbox for grading: the record with both."""
         fields = {"cgroup_folders": record.handle}
         if plan.grading is not None:
-            fields["grading_folders"] = f"{record.handle}.grading"
+            fields["grading_folders"] = f"{record.handle}.{GRADING}"
         for field_, key in fields.items():
-            cgroup = await asyncio.to_thread(self.hierarchy.make, key, plan.limits)
-            undo.push_async_callback(asyncio.to_thread, self.clear, cgroup)
+            undo.push_async_callback(asyncio.to_thread, self.clear, self.hierarchy.of(key))
+            cgroup = await _whole(self.hierarchy.make, key, plan.limits)
             changes = {"cgroup_version": cgroup.version, field_: cgroup.folders}
             record = record.model_copy(update=changes)
-            self.records.write(record)
+            await _whole(self.records.write, record)
         return record
 
     async def _start_grading(
@@ -115,7 +120,7 @@ class Starter:
             What the server's launch needs now, and the processes that end with it.
         """
         plan = beside.plan_of(server.plan)
-        folder = server.folder / "grading"
+        folder = server.folder / GRADING
         folder.mkdir(mode=0o700)
         uid = plan.identity.uid if os.geteuid() == 0 else None
         with grading.listen(folder / "socket", uid) as listening, contextlib.ExitStack() as opened:
@@ -161,6 +166,16 @@ class Starter:
             said = logs.tail(self.records.of(server.record.handle), 5)
             error.detail = f"{error.detail}; {said}".strip("; ")
             raise
+
+
+async def _whole(work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """Do ``work`` in a thread. Who is cancelled meanwhile waits, so that what undoes it comes after."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *args, **more))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
 
 
 async def _run(started: launch.Launch) -> launch.Running:

@@ -11,15 +11,18 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from courseyard.agent import logs, notices
-from courseyard.agent.records import Ended, Record, Records
+from courseyard.agent.records import GRADING, Ended, Record, Records, Sealed
+from courseyard.agent.sealed import SealedServers
 from courseyard.agent.starting import Server, Starter
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
 from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.errors import AgentError
 from courseyard.plan.model import ServerPlan
 from courseyard.storage import apply
 from courseyard.units import format_bytes
@@ -51,6 +54,9 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         #: Cgroups that could not be removed when their server ended.
         self._busy: set[limits.Cgroup] = set()
+        #: Ends of servers that could not be written yet, such as on a full disk.
+        self._unwritten: dict[str, Record] = {}
+        self._sealed = SealedServers(self._records, hierarchy)
         self._starter = Starter(self._records, storage, hierarchy, self._clear)
 
     # --- a start ------------------------------------------------------------------------------
@@ -77,17 +83,27 @@ class Supervisor:
     # --- the end ------------------------------------------------------------------------------
 
     def _watch(self, server: Server) -> None:
-        """Call :meth:`_finish` when bubblewrap outside ends."""
+        """Call :meth:`_finish` when bubblewrap outside ends.
+
+        Without a free descriptor nobody watches it yet; :meth:`tend` tries again.
+        """
         outer = server.record.outer
         assert outer is not None
+        descriptor = -1
         try:
             descriptor = os.pidfd_open(outer.pid)
-        except OSError:
-            descriptor = -1
-        if descriptor < 0 or not outer.process.runs():
+            runs = outer.process.runs()
+        except ProcessLookupError:
+            runs = False
+        except OSError as error:
+            log.warning("%s cannot be watched now: %s", server.record.handle, error)
+            runs = True
+        if not runs:
             if descriptor >= 0:
                 os.close(descriptor)
             self._spawn_finish(server)
+            return
+        if descriptor < 0:
             return
         loop = asyncio.get_running_loop()
 
@@ -99,6 +115,7 @@ class Supervisor:
         loop.add_reader(descriptor, over)
 
     def _spawn_finish(self, server: Server) -> None:
+        server.finishing = True
         task = asyncio.create_task(self._finish(server))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -114,16 +131,27 @@ class Supervisor:
         code = launch.exit_code(self._records.of(record.handle))
         ended = _cause(record, code, killed, server.stopping)
         server.record = record.model_copy(update={"ended": ended})
-        self._records.write(server.record)
+        await self._write_end(server.record)
         self.servers.pop(record.handle, None)
         server.ended.set()
         log.info("ended %s: %s (%d)", record.handle, ended.reason, ended.code)
+
+    async def _write_end(self, record: Record) -> None:
+        """Write the record of a server that has ended; what cannot be written now is kept."""
+        try:
+            await asyncio.to_thread(self._records.write, record)
+            self._unwritten.pop(record.handle, None)
+        except OSError as error:
+            if record.handle not in self._unwritten:
+                log.warning("%s: its end is not written yet: %s", record.handle, error)
+            self._unwritten[record.handle] = record
 
     def _clean(self, record: Record) -> None:
         """End whatever of a server is left, and reap bubblewrap when it was this agent's child."""
         for known in (record.init, record.outer, *record.helpers):
             if known is not None:
-                known.process.signal(signal.SIGKILL)
+                with contextlib.suppress(OSError):  # what is in its cgroup is killed below
+                    known.process.signal(signal.SIGKILL)
         for known in (record.outer, *record.helpers):
             if known is not None:
                 with contextlib.suppress(ChildProcessError):
@@ -145,15 +173,22 @@ class Supervisor:
         """As :meth:`courseyard.backends.base.Backend.poll`."""
         if handle in self.servers:
             return None
-        record = await asyncio.to_thread(self._records.read, handle)
-        if record is None or record.ended is None:
-            return Exit(ExitReason.GONE, 0, "Your server is gone.")
-        return record.ended.as_exit()
+        record: Record | Sealed | None = self._unwritten.get(handle)
+        if record is None:
+            record = await asyncio.to_thread(self._records.read, handle)
+        if isinstance(record, Sealed):
+            self._sealed.tell(record)
+            if await asyncio.to_thread(self._sealed.signs, handle):
+                return None
+        elif record is not None and record.ended is not None:
+            return record.ended.as_exit()
+        return Exit(ExitReason.GONE, 0, "Your server is gone.")
 
     async def stop(self, handle: str, *, now: bool = False) -> None:
         """As :meth:`courseyard.backends.base.Backend.stop`."""
         server = self.servers.get(handle)
         if server is None:
+            await self._stop_sealed(handle)
             return
         server.stopping = True
         record = server.record
@@ -166,6 +201,19 @@ class Supervisor:
             record.init.process.signal(signal.SIGKILL)
             await asyncio.wait_for(server.ended.wait(), _PATIENCE)
 
+    async def _stop_sealed(self, handle: str) -> None:
+        """A person's word settles what becomes of a server whose record cannot be used."""
+        found = await asyncio.to_thread(self._records.read, handle)
+        if isinstance(found, Sealed) and not await asyncio.to_thread(self._sealed.end, handle):
+            raise AgentError(
+                "The server could not be stopped.", "Tell the administrators.",
+                detail=f"{handle}: {'; '.join(self._sealed.signs(handle))}",
+            )  # fmt: skip
+
+    async def known(self) -> list[str]:
+        """Handles of all servers that run, also those whose records cannot be used."""
+        return sorted({*self.servers, *await asyncio.to_thread(self._sealed.living)})
+
     async def log(self, handle: str, lines: int) -> str:
         """As :meth:`courseyard.backends.base.Backend.log`."""
         return await asyncio.to_thread(logs.tail, self._records.of(handle), lines)
@@ -175,29 +223,48 @@ class Supervisor:
     async def recover(self) -> None:
         """Find the servers of an earlier agent again; end the records of those that are gone."""
         self._records.prepare()
-        await asyncio.to_thread(self._records.forget_ended, _KEEP)
-        for record in await asyncio.to_thread(lambda: list(self._records.read_all())):
-            if record.ended is not None:
-                self._busy |= {cgroup for cgroup in record.cgroups if cgroup.is_there()}
-                continue
-            if record.outer is None or record.init is None:
-                await asyncio.to_thread(self._undo_start, record)
-                log.warning("%s: its start was cut off; removed", record.handle)
-                continue
-            if record.boot != processes.boot_id():
-                ended = Ended(
-                    reason=ExitReason.GONE, code=0, at=time.time(),
-                    message="The machine was restarted while your server ran.",
-                )  # fmt: skip
-                self._records.write(record.model_copy(update={"ended": ended}))
-                continue
+        await asyncio.to_thread(self.tidy, _KEEP)
+        for record in await asyncio.to_thread(lambda: list(self._records.all())):
+            if isinstance(record, Record):
+                await self._find_again(record)
+
+    async def _find_again(self, record: Record) -> None:
+        if record.ended is not None:
+            self._busy |= {cgroup for cgroup in record.cgroups if cgroup.is_there()}
+        elif record.outer is None or record.init is None:
+            await asyncio.to_thread(self._undo_start, record)
+            log.warning("%s: its start was cut off; removed", record.handle)
+        elif record.boot != processes.boot_id():
+            ended = Ended(
+                reason=ExitReason.GONE, code=0, at=time.time(),
+                message="The machine was restarted while your server ran.",
+            )  # fmt: skip
+            await self._write_end(record.model_copy(update={"ended": ended}))
+        else:
             await self._adopt(record)
+
+    def tidy(self, older_than: float) -> None:
+        """Remove the folders of servers that ended more than ``older_than`` seconds ago.
+
+        One whose cgroup cannot be removed yet stays: nothing else knows of that. So does one whose
+        record cannot be used while something of its server may live.
+        """
+        for record in self._records.all():
+            if isinstance(record, Sealed):
+                self._sealed.tell(record)
+                over = self._sealed.is_over(record, older_than)
+            else:
+                ended = record.ended
+                old = ended is not None and ended.at < time.time() - older_than
+                over = old and all(cgroup.clear(1) for cgroup in record.cgroups)
+            if over:
+                self._records.remove(record.handle)
 
     def _undo_start(self, record: Record) -> None:
         if record.boot == processes.boot_id():
             for folder in (
                 self._records.of(record.handle),
-                self._records.of(record.handle) / "grading",
+                self._records.of(record.handle) / GRADING,
             ):
                 launch.kill_unfinished(folder)
         for cgroup in record.cgroups:
@@ -210,12 +277,13 @@ class Supervisor:
         with contextlib.suppress(OSError):
             server.pump.open()
         assert record.init is not None
-        if record.hub_port and record.init.process.runs():
+        if record.hub_port:
             try:
-                listener = await asyncio.to_thread(network.remake_listener, record.init.pid)
-                server.relay = network.Relay(listener, record.hub_host, record.hub_port)
-                await server.relay.open()
-            except OSError as error:
+                if record.init.process.runs():
+                    listener = await asyncio.to_thread(network.remake_listener, record.init.pid)
+                    server.relay = network.Relay(listener, record.hub_host, record.hub_port)
+                    await server.relay.open()
+            except (OSError, subprocess.SubprocessError) as error:
                 log.warning("%s: no relay to the hub: %s", record.handle, error)
         self._watch(server)
         log.info("found %s again, pid %s", record.handle, record.outer and record.outer.pid)
@@ -228,14 +296,18 @@ class Supervisor:
             rounds += 1
             try:
                 for server in list(self.servers.values()):
+                    if server.watched < 0 and not server.finishing:
+                        self._watch(server)
                     folder = self._records.of(server.record.handle)
                     server.kills = await asyncio.to_thread(
                         notices.look, folder, server.record, server.kills
                     )
                 await asyncio.to_thread(self._clear_busy)
+                for record in list(self._unwritten.values()):
+                    await self._write_end(record)
                 if rounds * _LOOK >= _TIDY:
                     rounds = 0
-                    await asyncio.to_thread(self._records.forget_ended, _KEEP)
+                    await asyncio.to_thread(self.tidy, _KEEP)
             except OSError as error:
                 log.warning("looking after the servers failed: %s", error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +115,25 @@ class Places:
 
 
 def secret_file(path: Path) -> str:
-    """The secret in ``path`` (mode 0600), made when there is none."""
+    """The secret in ``path`` (mode 0600), made when there is none.
+
+    An empty file is none: what a full disk or a kill left of the first try must not become a
+    password that everybody knows.
+    """
+    with suppress(FileNotFoundError):
+        if secret := path.read_text(encoding="ascii").strip():
+            return secret
+    number, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        secret = secrets.token_hex(32)
-        file.write(secret)
-    return secret
+        with os.fdopen(number, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            if path.stat().st_size == 0:
+                path.unlink()
+        with suppress(FileExistsError):  # somebody was faster: theirs it is
+            os.link(fresh, path)
+    finally:
+        Path(fresh).unlink()
+    return path.read_text(encoding="ascii").strip()

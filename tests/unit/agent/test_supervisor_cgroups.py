@@ -74,11 +74,13 @@ async def test_of_one_that_ended_under_an_earlier_agent(
     await tended(tmp_path, busy, monkeypatch)
 
 
-def test_an_old_record_stays_as_long_as_its_cgroup(busy: Path, records: Records) -> None:
+def test_an_old_record_stays_as_long_as_its_cgroup(
+    tmp_path: Path, busy: Path, records: Records
+) -> None:
     records.write(record(busy, ended=1.0))
-    records.forget_ended(60)
+    Supervisor(tmp_path / "state", tmp_path, Hierarchy()).tidy(60)
     assert records.read(busy.name) is not None
     (busy / "held").unlink()
-    records.forget_ended(60)
+    Supervisor(tmp_path / "state", tmp_path, Hierarchy()).tidy(60)
     assert records.read(busy.name) is None
     assert not busy.exists()

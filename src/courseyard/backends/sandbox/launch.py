@@ -120,7 +120,8 @@ class Launch:
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_RDWR)
         for helper in self._helpers:
-            helper.signal(signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                helper.signal(signal.SIGKILL)
         if self._process is not None:
             kill_unfinished(self.wanted.folder)
             # Its child waits for ever when bubblewrap dies before telling its pid.
@@ -295,18 +296,31 @@ def _status(folder: Path) -> dict[str, int]:
     """What bubblewrap wrote: ``child-pid``, and ``exit-code`` after the end."""
     found: dict[str, int] = {}
     with contextlib.suppress(FileNotFoundError):
-        for line in (folder / STATUS).read_text().splitlines():
-            with contextlib.suppress(ValueError):
-                found.update(json.loads(line))
+        for line in (folder / STATUS).read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, AttributeError):
+                found.update((k, v) for k, v in json.loads(line).items() if isinstance(v, int))
     return found
 
 
 def kill_unfinished(folder: Path) -> None:
     """Kill what a start that did not finish left, by the status file in ``folder``."""
-    pid = _status(folder).get("child-pid")
     with contextlib.suppress(OSError):
-        if pid and _first_of_a_namespace(pid):
-            Process.of(pid).signal(signal.SIGKILL)
+        found = first_process(folder)
+        if found is not None:
+            found.signal(signal.SIGKILL)
+
+
+def first_process(folder: Path) -> Process | None:
+    """What runs as the first process of a PID namespace by the status file in ``folder``.
+
+    Raises:
+        OSError: that cannot be seen now.
+    """
+    pid = _status(folder).get("child-pid")
+    try:
+        return Process.of(pid) if pid and _first_of_a_namespace(pid) else None
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _first_of_a_namespace(pid: int) -> bool:

@@ -121,10 +121,9 @@ class Hierarchy:
         Raises:
             OSError: it cannot be made; nothing is left behind.
         """
-        folders: dict[str, None] = {str(parent / key): None for parent in self.parents.values()}
-        made = Cgroup(self.version, tuple(folders))
+        made = self.of(key)
         try:
-            for folder in folders:
+            for folder in made.folders:
                 Path(folder).mkdir(exist_ok=True)
             for name, value, needed in _values(self.version, limits):
                 self._write(key, name, value, needed=needed)
@@ -132,6 +131,11 @@ class Hierarchy:
             made.remove()
             raise
         return made
+
+    def of(self, key: str) -> Cgroup:
+        """The cgroup ``key``, whether it is there or not."""
+        folders = dict.fromkeys(str(parent / key) for parent in self.parents.values())
+        return Cgroup(self.version, tuple(folders))
 
     def _write(self, key: str, name: str, value: str, *, needed: bool) -> None:
         parent = self.parents.get(name.partition(".")[0])

@@ -29,11 +29,20 @@ class Process:
         return cls(pid, started)
 
     def runs(self) -> bool:
+        """Whether it runs.
+
+        Raises:
+            OSError: that cannot be seen now (too many open files, for one).
+        """
         return start_time(self.pid) == self.start
 
     def signal(self, number: signal.Signals) -> bool:
-        """Send a signal to this very process; False when it has ended."""
-        with contextlib.suppress(OSError):
+        """Send a signal to this very process; False when it has ended.
+
+        Raises:
+            OSError: it cannot be sent.
+        """
+        with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(self.pid)
             try:
                 if self.runs():
@@ -45,10 +54,14 @@ class Process:
 
 
 def start_time(pid: int) -> int | None:
-    """Start of the process ``pid`` in clock ticks after boot; None for none or a zombie."""
+    """Start of the process ``pid`` in clock ticks after boot; None for none or a zombie.
+
+    Raises:
+        OSError: that cannot be seen now: it may well run.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
 
