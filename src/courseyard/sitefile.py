@@ -317,7 +317,10 @@ def _check_folders(site: Site) -> Iterator[Found]:
         root = site.storage_root.resolve()
         state = site.state_dir.resolve()
     except (OSError, RuntimeError):  # a link that leads to itself
-        yield ("storage", "root"), "cannot be found: a link on the way to it or to `state` is broken"
+        yield (
+            ("storage", "root"),
+            "cannot be found: a link on the way to it or to `state` is broken",
+        )
         return
     if root == Path("/") or root == site.folder.resolve():
         yield ("storage", "root"), "must be a folder for the files of users and courses alone"

@@ -118,7 +118,7 @@ def test_the_people_file(source: bytes) -> None:
 @example(("servers: {mem_limit: " + "9" * 400 + "}").encode())
 @example(b"servers: {mem_limit: .inf, cpu_limit: .nan}")
 @example(b"people: {username_pattern: '(a*)*'}")
-@example(b"storage: {root: \"a\\0b\"}")
+@example(b'storage: {root: "a\\0b"}')
 def test_the_site_file(source: bytes) -> None:
     with folder() as place:
         (place / "courseyard.yaml").write_bytes(source)
@@ -129,7 +129,9 @@ def test_the_site_file(source: bytes) -> None:
 
 @cases(60)
 @given(
-    st.lists(st.tuples(st.sampled_from(("-users", "", "2", " b", "é")), damaged(COURSE)), max_size=4),
+    st.lists(
+        st.tuples(st.sampled_from(("-users", "", "2", " b", "é")), damaged(COURSE)), max_size=4
+    ),
     st.lists(damaged(COURSE), max_size=3),
 )
 def test_the_rest_of_the_folder_goes_on(
@@ -161,7 +163,9 @@ def test_the_rest_of_the_folder_goes_on(
                 assert str(problem).isprintable()
 
 
-@pytest.mark.parametrize("name", [b"a\x1b[2J.yaml", b"\xff.yaml", b"a\nb.yaml", b"\xe2\x80\xae.yaml"])
+@pytest.mark.parametrize(
+    "name", [b"a\x1b[2J.yaml", b"\xff.yaml", b"a\nb.yaml", b"\xe2\x80\xae.yaml"]
+)
 def test_a_files_name_can_be_shown_too(tmp_path: Path, name: bytes) -> None:
     import os
 

@@ -118,7 +118,9 @@ def damaged(draw: st.DrawFn, good: str) -> bytes:
     """``good``, changed at a few places."""
     source = good.encode()
     for _ in range(draw(st.integers(1, 5))):
-        piece = draw(st.sampled_from(PIECES).map(str.encode) | st.sampled_from(BYTES) | st.binary(max_size=6))
+        piece = draw(
+            st.sampled_from(PIECES).map(str.encode) | st.sampled_from(BYTES) | st.binary(max_size=6)
+        )
         way = draw(st.sampled_from(("insert", "line", "value", "cut", "twice", "indent", "ends")))
         at = draw(st.integers(0, len(source)))
         lines = source.split(b"\n")

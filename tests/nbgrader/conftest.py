@@ -10,6 +10,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -92,7 +93,8 @@ class Actor:
     def sandbox(self) -> Iterator[None]:
         """The runner for grading in namespaces of its own, as an agent starts it beside a server."""
         uid = self.uid if AS_ROOT else None
-        with grading.listen(self.folder / "grading", uid) as listening:
+        with socket.socket(socket.AF_UNIX) as listening:
+            grading.listen(listening, self.folder / "grading", uid)
             number = listening.fileno()
             process = subprocess.Popen(
                 [*self.as_myself(), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",

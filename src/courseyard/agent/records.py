@@ -76,11 +76,13 @@ class Record(BaseModel):
     cgroup_version: int = 0
     cgroup_folders: tuple[str, ...] = ()
     port: int = 0
+    inner_port: int = 0  # of it in its own network; 0: an earlier version gave it the socket itself
     hub_host: str = ""
     hub_port: int = 0
     outer: Known | None = None  # None: the start has not finished
     init: Known | None = None
     server: Known | None = None
+    carrier: Known | None = None  # of its connections
     helpers: tuple[Known, ...] = ()
     grading_folders: tuple[str, ...] = ()  # the cgroup of its sandbox for grading
     ended: Ended | None = None
@@ -101,6 +103,7 @@ class Record(BaseModel):
                 "outer": Known.of(running.outer),
                 "init": Known.of(running.init),
                 "server": Known.of(running.server),
+                "carrier": running.carrier and Known.of(running.carrier),
                 "helpers": tuple(Known.of(helper) for helper in running.helpers),
             }
         )

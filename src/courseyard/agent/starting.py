@@ -33,8 +33,8 @@ class Server:
 
     record: Record
     pump: logs.LogPump
-    relay: network.Relay | None = None
     stopping: bool = False
+    uncarried: str = ""  # why its connections are not carried, as the log says already
     kills: int = 0  # out-of-memory kills that the person was told of
     finishing: bool = False  # it has ended, and what is left of it is being removed
     watched: int = -1  # descriptor of the process outside, while it is watched
@@ -69,30 +69,28 @@ class Starter:
             output = server.pump.make(plan.identity.uid if os.geteuid() == 0 else None)
             server.pump.open()
             undo.callback(server.pump.close)
-            with network.listen() as listening, contextlib.ExitStack() as opened:
+            with network.listen() as entrance, contextlib.ExitStack() as opened:
                 opened.callback(os.close, output)
                 wanted = launch.Wanted(
                     plan=plan,
                     environment={**plan.environment, **secrets},
                     folder=folder,
                     sources=self._open_sources(plan.mounts, opened),
-                    listening=listening,
                     output=output,
+                    entrance=entrance,
+                    hub=hub,
                     cgroup=record.cgroup,
-                    relay=hub is not None,
                 )
                 grader: tuple[Process, ...] = ()
                 if plan.grading is not None:
                     wanted, grader = await self._start_grading(wanted, record, undo)
                 running = await self._launch(launch.Launch(wanted), server)
                 undo.push_async_callback(asyncio.to_thread, kill, running)
-                port = int(listening.getsockname()[1])
+                port = int(entrance.getsockname()[1])
             running = replace(running, helpers=(*running.helpers, *grader))
-            server.record = record.with_processes(running).model_copy(update={"port": port})
+            ports = {"port": port, "inner_port": network.SERVER_PORT}
+            server.record = record.with_processes(running).model_copy(update=ports)
             await _whole(self.records.write, server.record)
-            if hub is not None and running.relay is not None:
-                server.relay = network.Relay(running.relay, *hub)
-                await server.relay.open()
             undo.pop_all()
         return server
 
@@ -123,17 +121,16 @@ class Starter:
         folder = server.folder / GRADING
         folder.mkdir(mode=0o700)
         uid = plan.identity.uid if os.geteuid() == 0 else None
-        with grading.listen(folder / "socket", uid) as listening, contextlib.ExitStack() as opened:
+        with contextlib.ExitStack() as opened:
             wanted = launch.Wanted(
                 plan=plan,
                 environment=plan.environment,
                 folder=folder,
                 sources=self._open_sources(plan.mounts, opened),
-                listening=listening,
                 output=server.output,
                 cgroup=limits.Cgroup(record.cgroup_version, record.grading_folders),
-                relay=False,
                 command=(grading.RUNNER,),
+                name=lambda listening: grading.listen(listening, folder / "socket", uid),
                 first=True,
             )
             running = await _run(launch.Launch(wanted))
@@ -215,10 +212,9 @@ def _handle(plan: ServerPlan) -> str:
 
 def kill(running: launch.Running) -> None:
     """End all processes of a start, and reap those that are this agent's children."""
-    for process in (running.init, running.outer, *running.helpers):
+    helpers = (running.outer, *filter(None, (running.carrier,)), *running.helpers)
+    for process in (running.init, *helpers):
         process.signal(signal.SIGKILL)
-    for process in (running.outer, *running.helpers):
+    for process in helpers:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, 0)
-    if running.relay is not None:
-        running.relay.close()

@@ -1,7 +1,8 @@
 """Starts, watches and stops the servers of one machine.
 
 A server is known by its record (:mod:`courseyard.agent.records`). It outlives the hub and the
-agent: a new agent finds it again by pid and start time and makes its relay anew.
+agent: a new agent finds it again by pid and start time. Its carrier (backends/sandbox/network.py)
+goes on meanwhile; one that has ended is started anew.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from courseyard.agent import logs, notices
-from courseyard.agent.records import GRADING, Ended, Record, Records, Sealed
+from courseyard.agent.records import GRADING, Ended, Known, Record, Records, Sealed
 from courseyard.agent.sealed import SealedServers
 from courseyard.agent.starting import Server, Starter
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
 from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import AgentError
 from courseyard.plan.model import ServerPlan
 from courseyard.storage import apply
@@ -124,8 +125,6 @@ class Supervisor:
         record = server.record
         killed = await asyncio.to_thread(record.cgroup.out_of_memory_kills)
         await asyncio.to_thread(self._clean, record)
-        if server.relay is not None:
-            await server.relay.close()
         with contextlib.suppress(OSError):
             server.pump.close()
         code = launch.exit_code(self._records.of(record.handle))
@@ -148,11 +147,11 @@ class Supervisor:
 
     def _clean(self, record: Record) -> None:
         """End whatever of a server is left, and reap bubblewrap when it was this agent's child."""
-        for known in (record.init, record.outer, *record.helpers):
+        for known in (record.init, record.outer, record.carrier, *record.helpers):
             if known is not None:
                 with contextlib.suppress(OSError):  # what is in its cgroup is killed below
                     known.process.signal(signal.SIGKILL)
-        for known in (record.outer, *record.helpers):
+        for known in (record.outer, record.carrier, *record.helpers):
             if known is not None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(known.pid, 0)
@@ -276,17 +275,32 @@ class Supervisor:
         self.servers[record.handle] = server
         with contextlib.suppress(OSError):
             server.pump.open()
-        assert record.init is not None
-        if record.hub_port:
-            try:
-                if record.init.process.runs():
-                    listener = await asyncio.to_thread(network.remake_listener, record.init.pid)
-                    server.relay = network.Relay(listener, record.hub_host, record.hub_port)
-                    await server.relay.open()
-            except (OSError, subprocess.SubprocessError) as error:
-                log.warning("%s: no relay to the hub: %s", record.handle, error)
+        await self._mend_carrier(server)
         self._watch(server)
         log.info("found %s again, pid %s", record.handle, record.outer and record.outer.pid)
+
+    async def _mend_carrier(self, server: Server) -> None:
+        """Start a server's carrier anew where it has ended, or where an earlier version made none."""
+        record = server.record
+        if record.carrier is not None and record.carrier.process.runs():
+            return
+        if not record.hub_port and not record.inner_port:
+            return
+        try:
+            made = await asyncio.to_thread(_new_carrier, record)
+        except ProcessLookupError:
+            return  # the server has ended as well
+        except OSError as error:
+            if server.uncarried != str(error):
+                log.warning("%s: its connections are not carried: %s", record.handle, error)
+            server.uncarried = str(error)
+            return
+        if server.ended.is_set():
+            return
+        server.uncarried = ""
+        server.record = server.record.model_copy(update={"carrier": Known.of(made)})
+        await asyncio.to_thread(self._records.write, server.record)
+        log.info("%s: its connections are carried anew", record.handle)
 
     async def tend(self) -> None:
         """Look after the servers until cancelled: notices of memory, cgroups, old records."""
@@ -298,6 +312,7 @@ class Supervisor:
                 for server in list(self.servers.values()):
                     if server.watched < 0 and not server.finishing:
                         self._watch(server)
+                    await self._mend_carrier(server)
                     folder = self._records.of(server.record.handle)
                     server.kills = await asyncio.to_thread(
                         notices.look, folder, server.record, server.kills
@@ -315,8 +330,6 @@ class Supervisor:
         """Let go of all servers without stopping them."""
         for server in list(self.servers.values()):
             _unwatch(server)
-            if server.relay is not None:
-                await server.relay.close()
             server.pump.close()
 
 
@@ -325,6 +338,20 @@ def _unwatch(server: Server) -> None:
         asyncio.get_running_loop().remove_reader(server.watched)
         os.close(server.watched)
         server.watched = -1
+
+
+def _new_carrier(record: Record) -> Process:
+    assert record.init is not None
+    hub = (record.hub_host, record.hub_port) if record.hub_port else None
+    with contextlib.ExitStack() as stack:
+        entrance = None
+        if record.inner_port:
+            entrance = stack.enter_context(network.listen(record.port))
+        carrier = network.Carrier(
+            record.init.process, entrance=entrance, inner_port=record.inner_port,
+            hub=hub, uid=record.uid, cgroup=record.cgroup,
+        )  # fmt: skip
+        return carrier.wait()
 
 
 def _cause(record: Record, code: int | None, killed: int, stopping: bool) -> Ended:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from courseyard.backends.sandbox import launch, limits, machine, network
+from courseyard.backends.sandbox import launch, limits, machine
 from courseyard.errors import BackendError, ImageError
 from courseyard.imagecheck import results
 from courseyard.imagecheck.job import CHECKER, COMMAND, KIT, SCRATCH, Job, write_kit
@@ -48,7 +48,6 @@ def _run(job: Job, top: Path, tell: results.Tell) -> list[results.Result]:
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, reading)
         cgroup = stack.enter_context(_cgroup(plan.limits))
-        listening = stack.enter_context(network.listen())
         sources = {mount.source: _opened(top / mount.source) for mount in plan.mounts}
         for number in sources.values():
             stack.callback(os.close, number)
@@ -57,10 +56,8 @@ def _run(job: Job, top: Path, tell: results.Tell) -> list[results.Result]:
             environment=plan.environment,
             folder=top,
             sources=sources,
-            listening=listening,
             output=writing,
             cgroup=cgroup,
-            relay=False,
             command=COMMAND,
         )
         try:

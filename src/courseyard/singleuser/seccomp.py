@@ -2,7 +2,9 @@
 
 Refused: socket families beyond UNIX, IPv4, IPv6 and netlink (``AF_VSOCK`` crosses network
 namespaces), new user namespaces and entering others', io_uring (it opens sockets past a filter),
-kernel keyrings (shared by all processes of a UID), eBPF, perf and userfaultfd.
+kernel keyrings (shared by all processes of a UID), eBPF, perf and userfaultfd; taking another
+process's descriptors or memory (``pidfd_getfd``, ``ptrace``, ``process_vm_readv`` and its kind), because
+the server and what runs in it have one UID.
 ``clone3`` answers ENOSYS because its flags lie in memory; glibc then uses ``clone``.
 
 The sandbox gives it to bubblewrap; in a pod, whose runtime has a filter of its own that knows less,
@@ -30,20 +32,26 @@ _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
-        "socket": 41, "socketpair": 53, "clone": 56, "add_key": 248, "request_key": 249,
-        "keyctl": 250, "unshare": 272, "perf_event_open": 298, "setns": 308, "bpf": 321,
-        "userfaultfd": 323,
+        "socket": 41, "socketpair": 53, "clone": 56, "ptrace": 101, "add_key": 248,
+        "request_key": 249, "keyctl": 250, "unshare": 272, "get_robust_list": 274,
+        "perf_event_open": 298, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
+        "kcmp": 312, "bpf": 321, "userfaultfd": 323,
     },
     "aarch64": {
-        "socket": 198, "socketpair": 199, "clone": 220, "add_key": 217, "request_key": 218,
-        "keyctl": 219, "unshare": 97, "perf_event_open": 241, "setns": 268, "bpf": 280,
-        "userfaultfd": 282,
+        "socket": 198, "socketpair": 199, "clone": 220, "ptrace": 117, "add_key": 217,
+        "request_key": 218, "keyctl": 219, "unshare": 97, "get_robust_list": 100,
+        "perf_event_open": 241, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
+        "kcmp": 272, "bpf": 280, "userfaultfd": 282,
     },
 }  # fmt: skip
 #: The same number on every architecture since Linux 5.1.
-_COMMON = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "clone3": 435}
+_COMMON = {
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "clone3": 435,
+    "pidfd_getfd": 438, "process_madvise": 440,
+}  # fmt: skip
 _REFUSED = (
     "setns", "add_key", "request_key", "keyctl", "bpf", "perf_event_open", "userfaultfd",
+    "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "get_robust_list",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ FORMGRADER = "nbgrader.server_extensions.formgrader"
 class InheritedSocketServer(ServerApp):
     """A Jupyter server on a socket that listens already; it opens no port.
 
-    The socket was made outside of the network namespace (backends/sandbox/network.py).
+    The start made it in the sandbox's own network (backends/sandbox/network.py).
     """
 
     inherited: socket.socket | None = None

@@ -18,15 +18,14 @@ RUNNER = f"{namespaces.PROGRAMS}/grading/runner.py"
 VARIABLES = {tunnel.ADDRESS: f"unix:{namespaces.GRADING}/socket"}
 
 
-def listen(folder: Path, uid: int | None) -> socket.socket:
-    """A listening socket ``socket`` in ``folder``, which is made.
+def listen(listening: socket.socket, folder: Path, uid: int | None) -> None:
+    """Listen on a Unix socket, made inside the sandbox, as ``socket`` in ``folder``, which is made.
 
     Args:
         uid: who may connect; None: this account alone.
     """
     folder.mkdir(mode=0o755)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    listening = socket.socket(socket.AF_UNIX)
     try:
         # By the descriptor: an address of a Unix socket has 107 bytes at most.
         listening.bind(f"/proc/self/fd/{descriptor}/socket")
@@ -34,9 +33,5 @@ def listen(folder: Path, uid: int | None) -> socket.socket:
         if uid is not None:
             os.chown("socket", uid, -1, dir_fd=descriptor, follow_symlinks=False)
         listening.listen(64)
-    except OSError:
-        listening.close()
-        raise
     finally:
         os.close(descriptor)
-    return listening

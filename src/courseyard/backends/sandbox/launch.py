@@ -44,12 +44,13 @@ class Wanted:
     environment: Mapping[str, str]  # with the secrets
     folder: Path  # of the server's records; the status file goes there
     sources: Mapping[str, int]  # mount source → opened folder
-    listening: socket.socket
     output: int  # descriptor for what the server writes
+    entrance: socket.socket | None = None  # where connections to the server arrive, outside
+    hub: tuple[str, int] | None = None  # address and port of its API, for the relay
     cgroup: limits.Cgroup = field(default_factory=limits.Cgroup)
-    relay: bool = True
     command: tuple[str, ...] = (START,)  # what the image's Python runs
     grading: str = ""  # folder with the socket of the sandbox for grading
+    name: Callable[[socket.socket], None] | None = None  # names a Unix socket, to listen on it
     first: bool = False  # the command is the first process of its PID namespace
 
 
@@ -60,7 +61,7 @@ class Running:
     outer: Process  # bubblewrap outside; ends with the server
     init: Process  # first process of the PID namespace: when it dies, all of them die
     server: Process
-    relay: socket.socket | None
+    carrier: Process | None
     helpers: tuple[Process, ...] = ()
 
 
@@ -140,25 +141,40 @@ class Launch:
             theirs.close()
             if self._aborted:
                 raise self._failure("aborted")
-            pid, relay = self._ready()
-            try:
-                init = Process.of(_status(self.wanted.folder)["child-pid"])
-                self._check_mounts(pid)
-                if self.wanted.plan.network == "full":
-                    real = machine.is_root()
-                    self._helpers.append(Process.of(network.internet().start(pid, real_ids=real)))
-                server = Process.of(pid)
-                self._go(image)
-            except BaseException:
-                if relay is not None:
-                    relay.close()
-                raise
-        return Running(Process.of(self._process.pid), init, server, relay, tuple(self._helpers))
+            pid = self._ready()
+            init = Process.of(_status(self.wanted.folder)["child-pid"])
+            self._check_mounts(pid)
+            helpers: list[Process] = []
+            if self.wanted.plan.network == "full":
+                real = machine.is_root()
+                helpers.append(Process.of(network.internet().start(pid, real_ids=real)))
+                self._helpers.extend(helpers)
+            starting = self._carry(init)
+            server = Process.of(pid)
+            self._go(image)
+            carrier = starting.wait() if starting is not None else None
+        outer = Process.of(self._process.pid)
+        return Running(outer, init, server, carrier, tuple(helpers))
+
+    def _carry(self, init: Process) -> network.Carrier | None:
+        """Start the carrier; it gets ready while the server's program loads."""
+        wanted = self.wanted
+        if wanted.entrance is None and wanted.hub is None:
+            return None
+        carrier = network.Carrier(
+            init,
+            entrance=wanted.entrance,
+            hub=wanted.hub,
+            uid=wanted.plan.identity.uid,
+            cgroup=wanted.cgroup,
+        )
+        self._helpers.append(carrier.process)
+        return carrier
 
     def _spawn(self, image: images.Image, channel: int) -> subprocess.Popen[bytes]:
         wanted = self.wanted
         with contextlib.ExitStack() as stack:
-            passed = [channel, wanted.listening.fileno(), *wanted.sources.values()]
+            passed = [channel, *wanted.sources.values()]
 
             def descriptor(content: bytes) -> int:
                 number = os.memfd_create("courseyard")
@@ -174,19 +190,10 @@ class Launch:
             words = self._words(image, descriptor)
             words += ["--json-status-fd", str(status)]
             arguments = descriptor("".join(f"{word}\0" for word in words).encode())
-            joining = wanted.cgroup.join()
-            for number in joining:
-                stack.callback(os.close, number)
-
-            def join() -> None:
-                for number in joining:
-                    os.write(number, b"0")
-
-            port = [str(network.RELAY_PORT)] if wanted.relay else []
-            inside = [str(channel), str(wanted.listening.fileno()), *port]
+            listens = "unix" if wanted.name else str(network.SERVER_PORT)
             return subprocess.Popen(
                 [machine.bubblewrap(), "--args", str(arguments), "--", image.python, "-I", "-S",
-                 namespaces.BECOME, *inside],
+                 namespaces.BECOME, str(channel), listens],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 stdout=wanted.output,
@@ -194,7 +201,7 @@ class Launch:
                 cwd="/",
                 env={},
                 start_new_session=True,
-                preexec_fn=join,
+                preexec_fn=stack.enter_context(wanted.cgroup.joining()),
             )  # fmt: skip
 
     def _words(self, image: images.Image, descriptor: Callable[[bytes], int]) -> list[str]:
@@ -219,21 +226,23 @@ class Launch:
             words += ["--seccomp", str(descriptor(filter_))]
         return words
 
-    def _ready(self) -> tuple[int, socket.socket | None]:
-        """Wait for become.py; its pid out here, and the relay's listener."""
+    def _ready(self) -> int:
+        """Wait for become.py; its pid out here. A Unix socket that it sent gets its name."""
         assert self._channel is not None
         space = socket.CMSG_SPACE(struct.calcsize("3i")) + socket.CMSG_SPACE(4)
         text, ancillary, _, _ = self._channel.recvmsg(_LONGEST, space)
-        pid, relay = 0, None
+        pid = 0
         for _, kind, data in ancillary:
             if kind == socket.SCM_CREDENTIALS:
                 pid = struct.unpack("3i", data)[0]
             elif kind == socket.SCM_RIGHTS:
-                relay = socket.socket(fileno=struct.unpack("i", data[:4])[0])
+                with socket.socket(fileno=struct.unpack("i", data[:4])[0]) as listening:
+                    if self.wanted.name is not None:
+                        self.wanted.name(listening)
         answer = json.loads(text) if text else {"error": "bubblewrap ended"}
         if "error" in answer or not pid:
             raise self._failure(str(answer.get("error", "nobody sent it")))
-        return pid, relay
+        return pid
 
     def _check_mounts(self, pid: int) -> None:
         """What is mounted is what was opened, whatever happened to the paths meanwhile."""
@@ -258,7 +267,6 @@ class Launch:
             "HOME": who.home,
             "USER": who.username,
             "LOGNAME": who.username,
-            "COURSEYARD_SOCKET_FD": str(self.wanted.listening.fileno()),
         }
         request = {
             # Isolated from the first line on: PYTHONPATH, which kernels and terminals get, names

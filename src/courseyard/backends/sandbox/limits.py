@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,9 +34,20 @@ class Cgroup:
     version: int = 0  # 0: there is none
     folders: tuple[str, ...] = ()
 
-    def join(self) -> list[int]:
-        """Open descriptors; a process that writes ``0`` to each is in."""
-        return [os.open(f"{f}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for f in self.folders]
+    @contextlib.contextmanager
+    def joining(self) -> Iterator[Callable[[], None]]:
+        """What a new process calls before its program runs, to be in it."""
+        with contextlib.ExitStack() as stack:
+            numbers = []
+            for folder in self.folders:
+                numbers.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+                stack.callback(os.close, numbers[-1])
+
+            def join() -> None:
+                for number in numbers:
+                    os.write(number, b"0")
+
+            yield join
 
     def processes(self) -> set[int]:
         found: set[int] = set()

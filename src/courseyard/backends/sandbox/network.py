@@ -1,16 +1,20 @@
-"""What a server reaches: its own listening socket, the hub by a relay, the internet if the site says so.
+"""What reaches a server and what it reaches: the proxy in, the hub's API and the internet out.
 
-A socket keeps the network namespace in which it was made. The server's listening socket is made
-outside and handed in; the relay's is made inside and accepted outside. Nothing else crosses, and
-the machine's own network namespace is never shared.
+A socket keeps the network namespace in which it was made, and so does what is accepted on it,
+whoever holds it: with one of the machine's a program binds and connects as the machine. So none ever
+enters a sandbox. A server listens on a socket made inside (become.py); a carrier (carrier.py)
+accepts outside, connects inside and copies bytes. The relay to the hub's API is the same the other
+way round: made and accepted inside, connected outside, by processes that the server does not see.
+The machine's own network namespace is never shared.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
+import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -18,82 +22,95 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from courseyard.backends.sandbox.limits import Cgroup
+from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError, UnsupportedError
 
+#: Where a server listens, on the loopback of its own network namespace.
+SERVER_PORT = 8888
 #: The hub's API as servers see it.
 RELAY_PORT = 8081
-_CONNECTIONS = 64  # at once, of one server to the hub
-_CHUNK = 64 * 1024
+_CARRIER = str(Path(__file__).with_name("carrier.py"))
 _NS_GET_USERNS = 0xB701
 _TUN = "/dev/net/tun"
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation=slave", "--")
 _TOOL_TIMEOUT = 10.0  # seconds that the tool for the internet may take to be ready
 
 
-def listen() -> socket.socket:
-    """A listening socket on the host's loopback, at a port that the kernel chooses."""
-    return socket.create_server(("127.0.0.1", 0), backlog=128)
+def listen(port: int = 0) -> socket.socket:
+    """A listening socket on the host's loopback, which only a carrier gets.
+
+    Args:
+        port: 0 for one that the kernel chooses.
+    """
+    return socket.create_server(("127.0.0.1", port), backlog=128)
 
 
-def remake_listener(pid: int, port: int = RELAY_PORT) -> socket.socket:
-    """A listening socket inside the network namespace of the process ``pid``.
+class Carrier:
+    """What carries the connections of one server, as a helper process of it (carrier.py).
+
+    Args:
+        server: a process in the server's namespaces.
+        entrance: where connections to the server's port arrive; None: nothing is carried to it.
+        hub: address and port of the hub's API, for the relay; None: there is no relay.
+        uid: whom it runs as where this process is root.
+        cgroup: what it costs is the server's.
+        inner_port: where the server listens, in its own network.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it could not be started, or the server has ended.
     """
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(_TOOL_TIMEOUT)
-        program = str(Path(__file__).with_name("enter.py"))
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", program, str(theirs.fileno()), str(pid), str(port)],
-            pass_fds=(theirs.fileno(),),
-            capture_output=True,
-            text=True,
-            timeout=_TOOL_TIMEOUT,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise OSError(done.stderr.strip().rpartition("\n")[2] or "enter.py failed")
-        descriptors = socket.recv_fds(ours, 16, 1)[1]
-    return socket.socket(fileno=descriptors[0])
 
+    def __init__(
+        self,
+        server: Process,
+        *,
+        entrance: socket.socket | None,
+        hub: tuple[str, int] | None,
+        uid: int,
+        cgroup: Cgroup,
+        inner_port: int = SERVER_PORT,
+    ) -> None:
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as kept:
+            self._said, say = os.pipe()
+            kept.callback(os.close, self._said)
+            stack.callback(os.close, say)
+            passed = {"say": say, "server": server.descriptor()}
+            stack.callback(os.close, passed["server"])
+            if entrance is not None:
+                passed["entrance"] = entrance.fileno()
+            ports = {"port": inner_port, "relay": RELAY_PORT}
+            wanted = {"entrance": None, **passed, **ports, "hub": hub, "uid": uid}
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _CARRIER, json.dumps(wanted)],
+                pass_fds=tuple(passed.values()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,
+                preexec_fn=stack.enter_context(cgroup.joining()),
+            )
+            kept.pop_all()
+        self.process = Process.of(self._process.pid)
 
-class Relay:
-    """Carries connections of one server to one address outside."""
+    def wait(self) -> Process:
+        """Wait until it carries; where it fails it is gone.
 
-    def __init__(self, listener: socket.socket, host: str, port: int) -> None:
-        self._listener = listener
-        self._target = (host, port)
-        self._room = asyncio.Semaphore(_CONNECTIONS)
-        self._server: asyncio.Server | None = None
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._carry, sock=self._listener)
-
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with self._room:
-            try:
-                out_reader, out_writer = await asyncio.open_connection(*self._target)
-            except OSError:
-                writer.close()
-                return
-            await asyncio.gather(_copy(reader, out_writer), _copy(out_reader, writer))
-            for end in (writer, out_writer):
-                end.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+        Raises:
+            OSError: it failed or took too long.
+        """
+        try:
+            ready, _, _ = select.select([self._said], [], [], _TOOL_TIMEOUT)
+            said = os.read(self._said, 1024) if ready else b"it takes too long"
+        finally:
+            os.close(self._said)
+        if said != b"ok":
+            self._process.kill()
+            self._process.wait()
+            raise OSError(f"no connections can be carried: {said.decode() or 'it ended'}")
+        return self.process
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,18 @@ class Process:
         """
         return start_time(self.pid) == self.start
 
+    def descriptor(self) -> int:
+        """A pidfd of this very process, to be closed.
+
+        Raises:
+            ProcessLookupError: it has ended.
+        """
+        descriptor = os.pidfd_open(self.pid)
+        if not self.runs():
+            os.close(descriptor)
+            raise ProcessLookupError(self.pid)
+        return descriptor
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to this very process; False when it has ended.
 
@@ -43,11 +55,10 @@ class Process:
             OSError: it cannot be sent.
         """
         with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(self.pid)
+            descriptor = self.descriptor()
             try:
-                if self.runs():
-                    signal.pidfd_send_signal(descriptor, number)
-                    return True
+                signal.pidfd_send_signal(descriptor, number)
+                return True
             finally:
                 os.close(descriptor)
         return False

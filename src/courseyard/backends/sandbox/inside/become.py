@@ -1,9 +1,10 @@
 """The second step of a start: what becomes the server.
 
-bubblewrap runs this file as ``<image's python> -I -S become.py CHANNEL SOCKET [RELAY_PORT]`` in the new
-namespaces. It makes the relay's listener (a socket keeps the network namespace it was made in),
-hands it outside, waits until the agent has checked the mounts, gives up every right for good and
-replaces itself with the server. Standard library of Python 3.9 alone: the image may be old.
+bubblewrap runs this file as ``<image's python> -I -S become.py CHANNEL LISTEN`` in the new namespaces.
+It makes the server's listening socket, because a socket keeps the network namespace in which it was
+made: on the loopback at the port LISTEN, or, where that is ``unix``, one that the agent outside gives
+its name. It waits until the agent has checked the mounts, gives up every right for good and replaces
+itself with the server. Standard library of Python 3.9 alone: the image may be old.
 
 A problem is answered on the channel as ``{"error": "…"}``; when the channel closes without an
 answer the server's program runs.
@@ -89,16 +90,20 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)
     try:
-        close_others({channel.fileno(), int(sys.argv[2])})
-        listeners = []
-        if len(sys.argv) > 3:
-            relay = socket.create_server(("127.0.0.1", int(sys.argv[3])), backlog=64)
-            listeners.append(relay.fileno())
-        socket.send_fds(channel, [b'{"ready": true}'], listeners)
+        close_others({channel.fileno()})
+        if sys.argv[2] == "unix":
+            listening = socket.socket(socket.AF_UNIX)
+            socket.send_fds(channel, [b'{"ready": true}'], [listening.fileno()])
+        else:
+            listening = socket.create_server(("127.0.0.1", int(sys.argv[2])), backlog=128)
+            channel.send(b'{"ready": true}')
         request = channel.recv(LONGEST)
         if not request:
             raise SystemExit(1)
-        become(json.loads(request))
+        wanted = json.loads(request)
+        wanted["environment"]["COURSEYARD_SOCKET_FD"] = str(listening.fileno())
+        listening.set_inheritable(True)
+        become(wanted)
     except Exception as error:
         channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         raise SystemExit(1) from None
