@@ -229,7 +229,10 @@ class ProxySettings(Settings):
     tls: TlsSettings = Field(TlsSettings(), description="HTTPS.")
     access_log: Path | None = Field(None, description="Where the access log goes; none by default.")
     login_rate: int = Field(
-        20, ge=1, description="Requests a minute that one address may send to the log-in page."
+        300,
+        ge=1,
+        description="Log-ins a minute that one address may send, right ones too: a class behind one "
+        "address must fit. Wrong passwords are counted more tightly, by the hub.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
@@ -292,6 +295,11 @@ class HubSettings(Settings):
     authenticator_options: dict[str, Any] = Field(
         default_factory=dict,
         description="Traits of an authenticator of the site's own: `ClassName: {trait: value}`.",
+    )
+    sharing: bool = Field(
+        False,
+        description="Let people share their servers with each other, as JupyterHub can. Turning it off "
+        "ends what is shared. Whoever opens a shared server opens a page that its owner controls.",
     )
     forget_after: Seconds = Field(
         30 * 86400,

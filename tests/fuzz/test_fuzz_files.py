@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ def test_the_list_of_images(source: bytes) -> None:
         else:
             assert catalog.families
             for releases in catalog.families.values():
-                assert all(a.released <= b.released for a, b in zip(releases, releases[1:]))  # noqa: B905
+                assert all(a.released <= b.released for a, b in itertools.pairwise(releases))
 
 
 @cases(300)

@@ -1,10 +1,13 @@
-"""Who logs in. Whatever the way, only people whom the site's people source knows get in."""
+"""Who logs in. Whatever the way, only people whom the site's people source knows get in, and every
+try is counted: whatever address of the hub checks a password asks ``get_authenticated_user``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 from importlib.metadata import entry_points
+from secrets import token_hex
 from typing import Any, cast
 
 from jupyterhub.auth import Authenticator
@@ -16,20 +19,66 @@ from courseyard.hub.failure import log_line
 from courseyard.hub.home import words
 from courseyard.hub.passwords import Passwords
 from courseyard.hub.runtime import Runtime
+from courseyard.hub.tries import TooManyTriesError, Try
+from courseyard.hub.visitors import address_of
 
 #: Longest username or password that is looked at.
 _LONGEST = 1024
+#: Shown by a browser that has logged in with a name before: ``name:random``, signed by the hub.
+_BROWSER = "courseyard-browser"
+_REFUSED = (400, 401, 403)
 
 
 class KnownPeople(Authenticator):
-    """Mixed into every authenticator: the account must be one that People knows."""
+    """Mixed into every authenticator: tries are counted, and People must know the account."""
 
     runtime: Runtime
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> dict[str, Any] | None:
-        model = await super().get_authenticated_user(handler, data)
+        """As JupyterHub's, which every way to log in comes through.
+
+        Raises:
+            HTTPError: 429 when there were too many tries; 403 when nobody knows the account; 503.
+        """
+        given = data.get("username") if isinstance(data, dict) else None
+        name = self.normalize_username(given[:_LONGEST]) if isinstance(given, str) else None
+        attempt = self._begin(handler, name)
+        try:
+            model = await super().get_authenticated_user(handler, data)
+        except web.HTTPError as error:
+            if error.status_code not in _REFUSED:
+                attempt.give_back()
+            raise
+        except Exception:
+            attempt.give_back()
+            raise
         if not model:
             return None
+        attempt.give_back()
+        await self._known(model)
+        self._remember(handler, model["name"])
+        return cast(dict[str, Any], model)
+
+    def _begin(self, handler: Any, name: str | None) -> Try:
+        address = address_of(handler.request, self.runtime.trusted)
+        shown = (handler.get_secure_cookie(_BROWSER) or b"").decode("utf-8", "replace")
+        known = name is not None and shown.rpartition(":")[0] == name
+        try:
+            return self.runtime.tries.begin(address, name, shown if known else None)
+        except TooManyTriesError as error:
+            self.log.warning(
+                "Log-in refused: too many tries from %s for %r", address, (name or "")[:80]
+            )
+            refused = web.HTTPError(429, words.too_many_tries(error.wait))
+            refused.headers = {"Retry-After": str(error.wait)}
+            raise refused from error
+
+    def _remember(self, handler: Any, name: str) -> None:
+        """Give the browser tries of its own, for when others try this name."""
+        handler._set_cookie(_BROWSER, f"{name}:{token_hex(16)}", path=handler.hub.base_url)
+
+    async def _known(self, model: dict[str, Any]) -> None:
+        """Refuse who has the right password and no account here."""
         try:
             person = await self.runtime.person(model["name"])
         except UnknownPersonError as error:
@@ -41,7 +90,6 @@ class KnownPeople(Authenticator):
         if person.username != model["name"]:
             self.log.warning("Log-in refused: %r is %r", model["name"], person.username)
             raise web.HTTPError(403, words.UNKNOWN_ACCOUNT)
-        return cast(dict[str, Any], model)
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """An account that the institution closed is logged out; a dead source logs out nobody."""

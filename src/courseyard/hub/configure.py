@@ -14,6 +14,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
+from courseyard.hub import fetches, sharing
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
@@ -98,6 +99,8 @@ def _background(runtime: Runtime, culler_token: str) -> None:
     runtime.run(runtime.watch_images)
     runtime.run(cull_forever, runtime, culler_token)
     runtime.run(open_door, runtime)
+    if not runtime.site.hub.sharing:
+        runtime.run(sharing.end_shares, runtime)
     runtime.run(fold_forever, runtime.places.database())
     if runtime.site.backend == "kubernetes":
         from courseyard.hub.orphans import remove_forever
@@ -133,8 +136,11 @@ def _hub(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.tornado_settings = {
         SETTING: runtime,
         "headers": looks.headers(places),
+        "transforms": [fetches.Headers],
+        # A script in a page of the same origin could read it (document.cookie, history.pushState).
+        "xsrf_cookie_kwargs": {"httponly": True},
         "slow_stop_timeout": 5,
-        "log_function": log_with_address(runtime.site),
+        "log_function": log_with_address(runtime.trusted),
     }
     if public_url := runtime.site.hub.public_url:
         _public(c, public_url)
@@ -146,7 +152,8 @@ def _public(c: Any, url: str) -> None:
     c.OAuthenticator.oauth_callback_url = f"{url}hub/oauth_callback"
     if url.startswith("https:"):
         # Servers get it too, whatever the proxy in front tells them.
-        c.JupyterHub.tornado_settings["cookie_options"] = {"secure": True}
+        for cookies in ("cookie_options", "xsrf_cookie_kwargs"):
+            c.JupyterHub.tornado_settings.setdefault(cookies, {})["secure"] = True
 
 
 def _ignore_wishes(spawner: PlannedSpawner, user_options: dict[str, Any]) -> None:
@@ -213,12 +220,18 @@ def _pages(c: Any, runtime: Runtime) -> None:
     # Else each page asks the file system whether its templates have changed.
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     c.JupyterHub.template_vars = looks.template_vars(runtime)
-    handlers.install()
+    handlers.install(runtime.site)
+    fetches.install()
 
 
 def _roles(c: Any, site: Site, culler_token: str) -> None:
     c.JupyterHub.services = [{"name": CULLER, "api_token": culler_token, "display": False}]
     c.JupyterHub.load_roles = [
+        {
+            "name": "user",
+            "description": "What is the person's own",
+            "scopes": sharing.SCOPES if site.hub.sharing else ["self"],
+        },
         {
             "name": "courseyard-administrator",
             "description": "Sees users and servers, starts and stops them",

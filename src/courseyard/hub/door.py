@@ -1,8 +1,10 @@
 """The servers' own door to the hub: its API, and nothing else of it.
 
-Through the hub's main port a program in a server could try passwords on the log-in page, past the
-proxy's limit, and say of itself by ``X-Forwarded-For`` that it is somewhere else. What a server
-needs (its owner's identity, the OAuth exchange, reports of activity) is all below ``/hub/api/``.
+What a server needs (its owner's identity, the OAuth exchange, reports of activity) is all below
+``/hub/api/``. So no page of the hub is reached from a server, and nothing there can be told by
+``X-Forwarded-For`` that a request comes from somewhere else. That no password is checked below
+``/hub/api/`` is not this door's work but that of ``home/tokens.py``, which refuses the one address
+of JupyterHub's that does; and whatever checks one counts tries (``tries.py``).
 """
 
 from __future__ import annotations
@@ -34,12 +36,18 @@ class ApiOnly(Router):
         return None
 
 
-async def open_door(runtime: Runtime) -> None:
-    """Listen once JupyterHub has made its application."""
-    places = runtime.places
+async def made() -> JupyterHub:
+    """The hub, once it has made its application."""
     hub = JupyterHub.instance()
-    while (application := getattr(hub, "tornado_application", None)) is None:  # noqa: ASYNC110  it has no event
+    while getattr(hub, "tornado_application", None) is None:  # noqa: ASYNC110  it has no event
         await asyncio.sleep(_LOOK)
+    return hub
+
+
+async def open_door(runtime: Runtime) -> None:
+    """Listen once there is something that answers."""
+    places = runtime.places
+    application = (await made()).tornado_application
     server = HTTPServer(ApiOnly(application, f"{places.base_url}hub/api"))
     server.listen(places.servers_port, address=places.bind_host)
     runtime.log.info("Servers reach the API on %s:%d", places.bind_host, places.servers_port)

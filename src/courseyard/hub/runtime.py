@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any
 
 from traitlets.log import get_logger
@@ -19,6 +20,7 @@ from courseyard.errors import DeniedError, SettingsError
 from courseyard.hub.home import words
 from courseyard.hub.names import ServerNames
 from courseyard.hub.places import Places
+from courseyard.hub.tries import Tries
 from courseyard.images.catalog import ImageCatalog, load_catalog
 from courseyard.people import open_people
 from courseyard.people.person import Person
@@ -58,6 +60,8 @@ class Runtime:
         self.registry.refresh()
         self.people = open_people(site)
         self.names = ServerNames(site)
+        self.tries = Tries()
+        self.trusted = [ip_network(network) for network in site.proxy.trusted_proxies]
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()

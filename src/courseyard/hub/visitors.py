@@ -1,28 +1,28 @@
-"""The hub's log names the same address as the proxy's log-in limit counts."""
+"""Whose request it is: the hub's log and its count of tries name the address that the proxy counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from ipaddress import ip_network
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from jupyterhub.log import log_request
 
 from courseyard.networks import real_address
-from courseyard.settings import Site
 
 
-def log_with_address(site: Site) -> Callable[[Any], None]:
-    """JupyterHub's log of requests. Its own address is that of ``X-Real-Ip``, which some proxies
-    pass on as their client wrote it."""
+def address_of(request: Any, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """The address of whoever sent ``request`` to the proxy. JupyterHub's own is that of
+    ``X-Real-Ip``, which some proxies pass on as their client wrote it."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return real_address(forwarded, trusted) or str(request.remote_ip)
 
-    networks = [ip_network(network) for network in site.proxy.trusted_proxies]
+
+def log_with_address(trusted: Sequence[IPv4Network | IPv6Network]) -> Callable[[Any], None]:
+    """JupyterHub's log of requests, with that address."""
 
     def log(handler: Any) -> None:
-        request = handler.request
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        if address := real_address(forwarded, networks):
-            request.remote_ip = address
+        handler.request.remote_ip = address_of(handler.request, trusted)
         log_request(handler)
 
     return log

@@ -28,6 +28,8 @@ class StaticHandler(web.StaticFileHandler):
 class _SiteFile(BaseHandler):
     """Served to everyone, because the log-in page shows it."""
 
+    for_every_page = True
+
     @property
     def runtime(self) -> Runtime:
         return cast(Runtime, self.settings[SETTING])

@@ -13,14 +13,17 @@ from tornado import web  # type: ignore[attr-defined]
 
 from courseyard.access import Target
 from courseyard.errors import CourseyardError
+from courseyard.hub import sharing
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import assets, view, words
 from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
 from courseyard.hub.home.base import Page
 from courseyard.hub.home.guard import GuardedServerApi, ProgressApi
+from courseyard.hub.home.tokens import TokenEnd, TokenListApi, TokenPage
 from courseyard.hub.names import name_of
 from courseyard.hub.planned import running_servers
 from courseyard.hub.turns import GivesWay
+from courseyard.settings import Site
 
 
 class HomeHandler(Page):
@@ -79,14 +82,14 @@ class StartHandler(Page, SpawnHandler):
         elif not server_name:
             self.redirect(f"{self.hub.base_url}home")
         else:
-            await self._start(user_name, server_name, asked=self.asked_by_person())
+            await self._start_for(user_name, server_name, asked=self.asked_by_person())
 
     @web.authenticated
     async def post(self, user_name: str | None = None, server_name: str = "") -> None:
-        await self._start(user_name or self.current_user.name, server_name, asked=True)
+        await self._start_for(user_name or self.current_user.name, server_name, asked=True)
 
     @needs_scope("servers")
-    async def _start(self, user_name: str, server_name: str, asked: bool) -> None:
+    async def _start_for(self, user_name: str, server_name: str, asked: bool) -> None:
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)
@@ -123,14 +126,15 @@ class SeenHandler(Page):
         self.redirect(f"{self.hub.base_url}home")
 
 
-def install() -> None:
+def install(site: Site) -> None:
     """Put our pages before JupyterHub's.
 
     ``JupyterHub.extra_handlers`` come after the stock ones and are deprecated, and the first match
     wins; so the list that JupyterHub reads at its start is extended at the front, once.
     """
     if stock.default_handlers[: len(HANDLERS)] != HANDLERS:
-        stock.default_handlers[:0] = HANDLERS
+        refused = [] if site.hub.sharing else sharing.refusals()
+        stock.default_handlers[:0] = [*HANDLERS, *refused]
 
 
 HANDLERS: list[tuple[Any, ...]] = [
@@ -143,6 +147,9 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/spawn", StartHandler),
     (r"/spawn/([^/]+)", StartHandler),
     (r"/spawn/([^/]+)/([^/]+)", StartHandler),
+    (r"/token", TokenPage),
+    (r"/token/(a[0-9]+)", TokenEnd),
+    (r"/api/users/([^/]+)/tokens", TokenListApi),
     (r"/api/users/([^/]+)/server", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)/progress", ProgressApi),

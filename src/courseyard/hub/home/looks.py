@@ -23,7 +23,7 @@ _EMAIL = re.compile(r"[^@\s<>\"']+@[^@\s<>\"']+")
 
 
 def headers(places: Places) -> dict[str, str]:
-    """Headers of every page of the hub.
+    """Headers of every page of the hub; :mod:`courseyard.hub.fetches` adds those of every answer.
 
     JupyterHub's own pages (administration, tokens) hold inline scripts; ours hold none and say so
     with a stricter policy in the page. Nothing may frame the hub: formgrader, whose log-in passes
@@ -37,9 +37,7 @@ def headers(places: Places) -> dict[str, str]:
     )
     return {
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     }
 

@@ -281,6 +281,37 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{format_duration(rounded)} ago"
 
 
+def too_many_tries(seconds: int) -> str:
+    wait = format_duration(seconds)
+    return f"There were too many wrong passwords. Wait {wait}, then try again."
+
+
+# --- tokens -----------------------------------------------------------------------------------
+TOKENS = "Tokens for programs"  # nosec
+TOKENS_LEAD = (
+    "A program that shows a token may do all that you may do here. Make one only if you know "
+    "that you need it, and keep it as you keep your password."
+)
+TOKEN_FOR = "What it is for"  # noqa: S105  # nosec
+TOKEN_NOTE = "A program"  # noqa: S105  # nosec
+TOKEN_DAYS = "Days for which it is valid"  # noqa: S105  # nosec
+TOKEN_MAKE = "Make a token"  # noqa: S105  # nosec
+TOKEN_MADE = "Your new token. It is shown this once:"  # noqa: S105  # nosec
+TOKEN_WRONG = "That is not your password."  # noqa: S105  # nosec
+TOKEN_UNTIL = "until"  # noqa: S105  # nosec
+TOKEN_END = "End"  # noqa: S105  # nosec
+NO_END = "it is ended here"
+LOGGED_IN_ELSEWHERE = (
+    "People of this site log in elsewhere, so your password cannot be asked for here, and no token "
+    "can be made. Ask the administrators."
+)
+MADE_ELSEWHERE = (
+    "Tokens are made on the page /hub/token, after your password, or by a program with a token."
+)
+NO_SHARING = "Servers are not shared on this site."
+NOT_FOR_PAGES = "Only a visit opens this address, not another page. Open it in a tab of its own."
+
+
 # --- errors -----------------------------------------------------------------------------------
 ERRORS = {
     400: "The browser sent something that we cannot read.",
@@ -290,7 +321,7 @@ ERRORS = {
     409: "This cannot be done now.",
     413: "That is too large.",
     424: "This server is not running.",
-    429: "Too many requests in a short time.",
+    429: "Too many requests or wrong passwords in a short time.",
     500: "Something went wrong on our side.",
     502: "The server does not answer.",
     503: "This does not work at the moment.",

@@ -10,7 +10,9 @@ if (findForm) {
     const turn = ++latest;
     const address = new URL(findForm.action);
     if (field.value.trim()) address.searchParams.set("q", field.value.trim());
-    const reply = await fetch(address, { headers: { Accept: "text/html" } });
+    // The hub shows its pages to visitors and to its own pages, which know this token.
+    const token = document.querySelector("input[name=_xsrf]").value;
+    const reply = await fetch(address, { headers: { Accept: "text/html", "X-XSRFToken": token } });
     if (!reply.ok || reply.redirected) { location.assign(address); return; }
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     if (turn !== latest) return;
