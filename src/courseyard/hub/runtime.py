@@ -16,6 +16,7 @@ from courseyard.agent.client import AgentClient
 from courseyard.backends.base import Backend
 from courseyard.errors import DeniedError, SettingsError
 from courseyard.hub.home import words
+from courseyard.hub.keys import Keys, cookie_name
 from courseyard.hub.names import ServerNames
 from courseyard.hub.places import Places
 from courseyard.images.catalog import ImageCatalog, load_catalog
@@ -55,6 +56,7 @@ class Runtime:
         self.registry.refresh()
         self.people = open_people(site)
         self.names = ServerNames(site)
+        self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
