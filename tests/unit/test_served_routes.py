@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from courseyard.hub import routesfile, served
+from courseyard.hub import served, statefile
+from courseyard.hub.keys import Keys
 from courseyard.settings import Site
 
 TOKEN = "t0ken"
@@ -40,7 +41,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 async def make(tmp_path: Path) -> served.ServedRoutesProxy:
     site = Site(folder=tmp_path, backend="kubernetes")
     proxy = served.ServedRoutesProxy(
-        site=site, dynamic_config_file=str(tmp_path / "hub.json"), should_start=False,
+        site=site, keys=Keys("key", tmp_path / "keys.json"), dynamic_config_file=str(tmp_path / "hub.json"), should_start=False,
         traefik_api_password="x", traefik_api_username="x", public_url="http://127.0.0.1:1",
     )  # fmt: skip
     await proxy._start_future
@@ -162,11 +163,11 @@ async def test_a_damaged_copy_of_the_routes_is_none(tmp_path: Path, port: int) -
 async def test_routes_are_written_once_for_many_changes(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routesfile, "_DELAY", 0.3)
+    monkeypatch.setattr(statefile, "_DELAY", 0.3)
     proxy = await make(tmp_path)
-    written, write = [], routesfile.RoutesFile.write
+    written, write = [], statefile.StateFile.write
     counted = lambda file: (written.append(file), write(file))  # noqa: E731
-    monkeypatch.setattr(routesfile.RoutesFile, "write", counted)
+    monkeypatch.setattr(statefile.StateFile, "write", counted)
     for number in range(5):
         await proxy.add_route(f"/user/u{number}/x/", "http://198.51.100.1:8888", {})
     await asyncio.sleep(0.5)

@@ -22,7 +22,8 @@ from courseyard.hub.culler import cull_forever
 from courseyard.hub.database import fold_at_once, fold_forever, use_log
 from courseyard.hub.door import open_door
 from courseyard.hub.garbage import collect_forever, set_aside
-from courseyard.hub.home import handlers, looks
+from courseyard.hub.home import handlers, keyholders, looks
+from courseyard.hub.keyed import expire_forever
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
 from courseyard.hub.planned import PlannedSpawner
@@ -74,6 +75,7 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
         _cluster(c, runtime)
     else:
         _machine(c, places)
+    c.KeyedProxy.keys = runtime.keys
     _people(c, runtime)
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")
@@ -106,6 +108,7 @@ def _background(runtime: Runtime, culler_token: str) -> None:
         from courseyard.hub.orphans import remove_forever
 
         runtime.run(remove_forever, runtime)
+    runtime.run(expire_forever, runtime.keys)
     set_aside()
     runtime.run(collect_forever)
 
@@ -222,6 +225,7 @@ def _pages(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.template_vars = looks.template_vars(runtime)
     handlers.install(runtime.site)
     fetches.install()
+    keyholders.install(runtime.keys)
 
 
 def _roles(c: Any, site: Site, culler_token: str) -> None:

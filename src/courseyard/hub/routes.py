@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from contextlib import suppress
 
 from jupyterhub.utils import exponential_backoff
-from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
+from jupyterhub_traefik_proxy.traefik_utils import generate_alias
+from tornado.httpclient import HTTPError
+
+from courseyard.hub.keyed import KeyedProxy
+
+_WAIT = 10.0  # seconds for Traefik to use a changed rule
 
 
-class QuickTraefikProxy(TraefikFileProviderProxy):
+class QuickTraefikProxy(KeyedProxy):
     """Traefik reads a changed file within milliseconds; the stock class waits up to a second more."""
 
     async def _wait_for_route(self, routespec: str) -> None:
@@ -33,4 +40,15 @@ class QuickTraefikProxy(TraefikFileProviderProxy):
         while time.monotonic() < until:
             if not await self._check_for_traefik_service(routespec, "router"):
                 return
+            await asyncio.sleep(0.02)
+
+    async def wait_for_rule(self, routespec: str, rule: str) -> None:
+        """Until Traefik says that it uses the rule, or the route is gone."""
+        name = generate_alias(self.validate_routespec(routespec), "router")
+        until = time.monotonic() + _WAIT
+        while time.monotonic() < until and name in self.dynamic_config["http"]["routers"]:
+            with suppress(HTTPError, OSError, ValueError):  # it is away, or has no such route yet
+                reply = await self._traefik_api_request(f"/api/http/routers/{name}@file")
+                if json.loads(reply.body).get("rule") == rule:
+                    return
             await asyncio.sleep(0.02)

@@ -18,6 +18,7 @@ from courseyard.agent.client import AgentClient
 from courseyard.backends.base import Backend
 from courseyard.errors import DeniedError, SettingsError
 from courseyard.hub.home import words
+from courseyard.hub.keys import Keys, cookie_name
 from courseyard.hub.names import ServerNames
 from courseyard.hub.places import Places
 from courseyard.hub.tries import Tries
@@ -62,6 +63,7 @@ class Runtime:
         self.names = ServerNames(site)
         self.tries = Tries()
         self.trusted = [ip_network(network) for network in site.proxy.trusted_proxies]
+        self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -21,7 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
@@ -29,7 +28,8 @@ from traitlets import Any as AnyTrait
 from traitlets import default, observe
 
 from courseyard.hub import proxy as own
-from courseyard.hub.routesfile import RoutesFile
+from courseyard.hub.keyed import KeyedProxy
+from courseyard.hub.statefile import StateFile
 
 PORT = 8082
 TOKEN = "COURSEYARD_ROUTES_TOKEN"  # noqa: S105  the variable's name
@@ -42,7 +42,7 @@ _TAKE = 0.05  # seconds that Traefik needs to use what it was told
 _WAIT = 10.0  # seconds for all proxies to have asked
 
 
-class ServedRoutesProxy(TraefikFileProviderProxy):
+class ServedRoutesProxy(KeyedProxy):
     """Keeps routes in a file of the hub's own and serves them."""
 
     site = AnyTrait(help="The site, for the routes beside the hub's.").tag(config=True)
@@ -64,8 +64,8 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
         self._texted = 0.0  # when that was made
 
     @default("dynamic_config_handler")
-    def _default_handler(self) -> RoutesFile:
-        return RoutesFile(Path(self.dynamic_config_file))
+    def _default_handler(self) -> StateFile:
+        return StateFile(Path(self.dynamic_config_file))
 
     @observe("dynamic_config_file")
     def _set_dynamic_config_file(self, change: Any) -> None:
@@ -104,6 +104,10 @@ class ServedRoutesProxy(TraefikFileProviderProxy):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._heard.wait(), 0.5)
         await asyncio.sleep(_TAKE)
+
+    async def wait_for_rule(self, routespec: str, rule: str) -> None:
+        """Until every proxy that asks was told of all there is."""
+        await self._wait_for_route(routespec)
 
     # --- the proxies --------------------------------------------------------------------------
 

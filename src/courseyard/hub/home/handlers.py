@@ -19,6 +19,7 @@ from courseyard.hub.home import assets, view, words
 from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
 from courseyard.hub.home.base import Page
 from courseyard.hub.home.guard import GuardedServerApi, ProgressApi
+from courseyard.hub.home.keyholders import OwnServerHandler
 from courseyard.hub.home.tokens import TokenEnd, TokenListApi, TokenPage
 from courseyard.hub.names import name_of
 from courseyard.hub.planned import running_servers
@@ -140,6 +141,7 @@ def install(site: Site) -> None:
 HANDLERS: list[tuple[Any, ...]] = [
     (r"/home", HomeHandler),
     (r"/go/(.+?)/?", GoHandler),
+    (r"/user/(?P<user_name>[^/]+)(?P<user_path>/.*)?", OwnServerHandler),
     (r"/stop/([a-z0-9-]+)", StopHandler),
     (r"/seen/([a-z0-9-]+)", SeenHandler),
     (r"/admin", AdministrationHandler),

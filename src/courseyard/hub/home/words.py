@@ -246,6 +246,11 @@ UNNAMED_NEXT = "Start one of those on your course page."
 NO_RENAME = "Servers here are named after their course and cannot be renamed."
 LONG_REQUEST = "This request is longer than anything that a start needs."
 NO_SUCH_LINK = "No course or environment here has this address."
+NOT_YOUR_SERVER = "This is another person's server. Only that person can open it."
+NO_KEY = (
+    "Your browser does not show the cookie that opens your server. Allow cookies for this address, "
+    "or close all windows of it and log in again."
+)
 UNEXPECTED = "Something went wrong on our side."
 
 

@@ -1,21 +1,24 @@
-"""The hub's routes in a file of its own, so that a hub that starts again knows them at once."""
+"""What the hub knows in a file of its own, so that a hub that starts again knows it at once."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 _DELAY = 5.0  # seconds in which changes gather
 
 
-class RoutesFile:
-    """What jupyterhub-traefik-proxy keeps its dynamic configuration with, every five seconds at most.
+class StateFile:
+    """A dictionary in a file that its owner alone reads, written every five seconds at most.
 
-    Its own writes all routes as TOML for Traefik at every change, in the event loop. Nobody but the
-    next hub reads this one, and that looks for routes that the last seconds had more (JupyterHub's
-    ``check_routes``).
+    jupyterhub-traefik-proxy keeps its dynamic configuration with one where proxies ask for it: its
+    own class writes all routes as TOML for Traefik at every change, in the event loop. Nobody but
+    the next hub reads these files, and it finds by itself what the last seconds of a hub that was
+    killed had more.
     """
 
     def __init__(self, file: Path) -> None:
@@ -42,10 +45,19 @@ class RoutesFile:
         self._data = data
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_DELAY, self.write)
+            atexit.register(self._write_rest)
 
     def write(self) -> None:
         """Write what waits."""
         self._due = None
+        atexit.unregister(self._write_rest)
         new = self._file.with_name(self._file.name + ".new")
-        new.write_text(json.dumps(self._data))
+        new.unlink(missing_ok=True)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as out:
+            json.dump(self._data, out)
         new.replace(self._file)
+
+    def _write_rest(self) -> None:
+        if self._due is not None:
+            self.write()

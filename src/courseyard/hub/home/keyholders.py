@@ -1,0 +1,98 @@
+"""Who is given a key to a person's servers: that person, at log-in and when the proxy lets her not in.
+
+The proxy sends here what it lets to no server (``hub/keyed.py``): a person without a key, whose browser
+was started again or who logged in before there were keys; and everybody else, who is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.handlers.base import BaseHandler, UserUrlHandler
+from sqlalchemy import event
+from tornado.web import HTTPError, RequestHandler
+
+from courseyard.hub.home import words
+from courseyard.hub.keys import Keys
+from courseyard.hub.runtime import SETTING, Runtime
+
+_stock_set = BaseHandler.set_login_cookie
+_stock_clear = BaseHandler.clear_login_cookie
+#: How often a browser is sent back to its server without having got there.
+_TRIES = 3
+
+
+class OwnServerHandler(UserUrlHandler):
+    """An address of a server that the proxy did not let this request to."""
+
+    def check_xsrf_cookie(self) -> None:
+        """None is needed to read here, so that JupyterLab's next request brings it the new key."""
+        if self.request.method not in ("GET", "HEAD"):
+            super().check_xsrf_cookie()
+
+    async def _redirect_to_user_server(self, user: Any, spawner: Any) -> None:
+        """The server runs: give its person a key and send the browser back.
+
+        JupyterHub asks whoever may see the server; a key is for its person's own browser alone.
+        """
+        if user is not self.current_user or getattr(self, "_token_authenticated", False):
+            raise HTTPError(404, words.NOT_YOUR_SERVER)
+        path, _, query = self.request.uri.removeprefix(self.hub.base_url).partition("?")
+        tries = self.get_argument("redirects", "0")
+        tried = int(tries) if tries.isdecimal() else _TRIES
+        if tried >= _TRIES:
+            self.log.warning("A browser of %s keeps no key, or no proxy knows it", user.name)
+            raise HTTPError(403, words.NO_KEY)
+        give(self, user)
+        await self.proxy.rekey(user.name)
+        rest = [part for part in query.split("&") if part and not part.startswith("redirects=")]
+        again = "&".join([*rest, f"redirects={tried + 1}"])
+        self.redirect(f"{self.base_url}{path}?{again}")
+
+
+def give(handler: BaseHandler, user: Any) -> None:
+    """Set the cookie with the key of this session of ``user``."""
+    runtime: Runtime = handler.settings[SETTING]
+    session = handler.get_session_cookie() or handler.set_session_cookie()
+    keys = runtime.keys
+    options: dict[str, Any] = {"httponly": True, "samesite": "Lax", "path": handler.base_url}
+    if runtime.places.public_url.startswith("https:") or handler.request.protocol == "https":
+        options["secure"] = True
+    if keys.cookie.startswith("__Host-"):
+        options["path"] = "/"
+    elif handler.subdomain_host:
+        options["domain"] = handler.domain
+    # It ends with the browser's session, as JupyterHub's id of the session does.
+    RequestHandler.set_cookie(handler, keys.cookie, keys.give(user.name, session), **options)
+
+
+def _set_login_cookie(self: BaseHandler, user: Any) -> None:
+    """JupyterHub calls it at every log-in, whatever the authenticator."""
+    _stock_set(self, user)
+    give(self, user)
+    self.settings[SETTING].run(self.proxy.rekey, user.name)
+
+
+def _clear_login_cookie(self: BaseHandler, name: str | None = None) -> None:
+    """JupyterHub calls it at every log-out; there it forgets the tokens of this session, too."""
+    user, session = self.get_current_user_cookie(), self.get_session_cookie()
+    _stock_clear(self, name)
+    if user and session:
+        runtime: Runtime = self.settings[SETTING]
+        runtime.keys.take(user.name, session)
+        runtime.run(self.proxy.rekey, user.name)
+
+
+def install(keys: Keys) -> None:
+    """Give and take keys with JupyterHub's own log-in cookie, and forget those of people who go.
+
+    All handlers of JupyterHub and its authenticators share one base class.
+    """
+    BaseHandler.set_login_cookie = _set_login_cookie
+    BaseHandler.clear_login_cookie = _clear_login_cookie
+
+    def forget(mapper: Any, connection: Any, user: Any) -> None:
+        keys.forget(user.name)
+
+    event.listen(orm.User, "after_delete", forget)
