@@ -68,6 +68,23 @@ def test_user_namespaces(machine: str) -> None:
     assert run(program, ARCH[machine], 425) == errno.EPERM  # io_uring_setup
 
 
+#: Numbers of asm/unistd_64.h and asm-generic/unistd.h, written down anew.
+TAKING = {
+    "x86_64": {"ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312},
+    "aarch64": {"ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272},
+}
+ROBUST_LIST = {"x86_64": 274, "aarch64": 100}
+PIDFD_GETFD = 438
+
+
+def test_taking_from_another_process(machine: str) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    for number in (*TAKING[machine].values(), ROBUST_LIST[machine], PIDFD_GETFD):
+        assert run(program, ARCH[machine], number) == errno.EPERM
+    assert run(program, ARCH[machine], 434) == 0  # pidfd_open
+
+
 def test_ordinary_calls(machine: str) -> None:
     program = seccomp.program(machine)
     assert program is not None
