@@ -10,10 +10,10 @@ much data costs, and made short messages slower.
 It needs nobody: it goes on without the agent and ends with the server. Alone in processes, because
 a user namespace can be entered by one thread alone. Standard library only: it starts with each server.
 
-``WANTED`` is an object in JSON: ``say``, a descriptor for ``ok`` or what failed; ``server``, a pidfd of
-the server; ``entrance``, a listening socket outside, or null; ``port``, which the server listens on;
-``hub``, address and port, or null; ``relay``, the port at which servers find the hub; ``uid`` to be
-when root runs it.
+``WANTED`` is an object in JSON: ``server``, a pidfd of the server; ``entrance``, a listening socket
+outside, or null; ``port``, which the server listens on; ``hub``, address and port, or null; ``relay``,
+the port at which servers find the hub; ``uid`` to be when root runs it. On its standard output it
+says ``ok``, or what failed.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def outside(wanted: dict[str, Any], channel: socket.socket, child: int) -> None:
     said, listeners, _, _ = socket.recv_fds(channel, 1024, 1)
     channel.close()
     if said != b"ok":
-        os.write(wanted["say"], said or b"it ended")
+        os.write(1, said)
         return
     drop(wanted["uid"])
     ends = [wanted["server"]]
@@ -261,8 +261,8 @@ def outside(wanted: dict[str, Any], channel: socket.socket, child: int) -> None:
     else:
         os.close(wanted["entrance"])
         ends.append(os.pidfd_open(child))
-    os.write(wanted["say"], said)
-    os.close(wanted["say"])
+    os.write(1, said)
+    os.dup2(0, 1)
     if wanted["hub"]:
         address, port = wanted["hub"]
         Carrier(socket.socket(fileno=listeners[0]), (address, port), OUT).run(ends)
@@ -280,7 +280,7 @@ def main() -> None:
     child = os.fork()
     if child == 0:
         ours.close()
-        os.close(wanted["say"])
+        os.dup2(0, 1)  # nothing
         inside(wanted, theirs, parent)
     else:
         theirs.close()
