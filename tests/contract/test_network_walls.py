@@ -19,6 +19,7 @@ from courseyard.backends.sandbox import namespaces
 from courseyard.plan import model
 from courseyard.singleuser import seccomp
 from tests.contract.handed_in import below, foreign_sockets, handed_in, wait_for
+from tests.taking import TAKING, code
 
 #: Makes every socket that the process holds new, and connects it to the target.
 ESCAPE = """
@@ -141,44 +142,10 @@ def test_abstract_sockets_do_not_cross(inside: Any) -> None:
         assert inside.run(reach) is False
 
 
-#: Each takes something of a child that waits, which has 1234 at ``there`` and a pipe's end open.
-TAKING = {
-    "pidfd_getfd": "did = libc.syscall(438, os.pidfd_open(child), end, 0)",
-    "ptrace": "did = libc.syscall(NUMBERS['ptrace'], 16, child, 0, 0)",  # PTRACE_ATTACH
-    "process_vm_readv": "did = libc.syscall(NUMBERS['process_vm_readv'], child, ours, 1, theirs, 1, 0)",
-    "process_vm_writev": "did = libc.syscall(NUMBERS['process_vm_writev'], child, ours, 1, theirs, 1, 0)",
-    "kcmp": "did = libc.syscall(NUMBERS['kcmp'], os.getpid(), child, 0, end, end)",
-    "get_robust_list": "did = libc.syscall(NUMBERS['get_robust_list'], child, ours, theirs)",
-}
-TAKE = """
-import ctypes, errno, os, signal, sys
-NUMBERS = {numbers!r}
-libc = ctypes.CDLL(None, use_errno=True)
-there = ctypes.c_int64(1234)
-_, end = os.pipe()
-child = os.fork()
-if child == 0:
-    signal.pause()
-class Part(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
-here = ctypes.c_int64(0)
-ours = ctypes.byref(Part(ctypes.addressof(here), 8))
-theirs = ctypes.byref(Part(ctypes.addressof(there), 8))
-try:
-    {taking}
-    value = "taken" if did >= 0 else errno.errorcode[ctypes.get_errno()]
-finally:
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-"""
-
-
 @pytest.mark.parametrize("what", TAKING)
 def test_nothing_is_taken_from_another_process(inside: Any, unfiltered: Any, what: str) -> None:
-    numbers = seccomp._NUMBERS[os.uname().machine]
-    code = TAKE.format(numbers=numbers, taking=TAKING[what])
-    assert unfiltered.run(code) == "taken"
-    assert inside.run(code) == "EPERM"
+    assert unfiltered.run(code(what)) == "taken"
+    assert inside.run(code(what)) == "EPERM"
 
 
 def test_what_mountinfo_shows(inside: Any, yard: Any) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.taking import CELL
+
 PROGRAM = Path(__file__).resolve().parents[3] / "src" / "courseyard" / "singleuser"
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 #: A server with an open pipe, which starts a program of its UID, as it starts a kernel.
@@ -26,27 +28,6 @@ print(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdou
 for name in ("statm", "smaps_rollup", "status", "stat"):  # the display of memory reads itself
     open("/proc/self/" + name).read()
 os.listdir("/proc/self/fd")
-"""
-CELL = """
-import ctypes, errno, os, sys
-server, end, answers = os.getppid(), int(sys.argv[1]), []
-libc = ctypes.CDLL(None, use_errno=True)
-def getfd():
-    if libc.syscall(438, os.pidfd_open(server), end, 0) < 0:
-        raise OSError(ctypes.get_errno(), "")
-for what in (
-    getfd,
-    lambda: open(f"/proc/{server}/mem", "r+b").close(),
-    lambda: os.listdir(f"/proc/{server}/fd"),
-    lambda: open(f"/proc/{server}/environ", "rb").read(),
-    lambda: os.readlink(f"/proc/{server}/root"),
-):
-    try:
-        what()
-        answers.append("taken")
-    except OSError as error:
-        answers.append(errno.errorcode[error.errno])
-print(*answers)
 """
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from courseyard.singleuser import seccomp
+from tests import taking
 
 ALLOW = 0x7FFF0000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -102,3 +107,19 @@ def test_other_instruction_sets() -> None:
 
 def test_unknown_machine_has_no_filter() -> None:
     assert seccomp.program("riscv64") is None
+
+
+@pytest.mark.parametrize("what", taking.TAKING)
+def test_a_program_that_installs_it_itself(what: str) -> None:
+    """As in a pod, where the start program does."""
+    program = f"import json, sys\nsys.path.insert(0, {str(Path(seccomp.__file__).parent)!r})\n"
+    program += "import seccomp\nif sys.argv[1:]: seccomp.install()\n"
+    program += f"{taking.code(what)}\nprint(json.dumps(value))"
+    for words, wanted in (([], "taken"), (["install"], "EPERM")):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", program, *words],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert json.loads(done.stdout) == wanted
