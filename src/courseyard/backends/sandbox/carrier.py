@@ -28,6 +28,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # setns(2)
@@ -35,9 +36,10 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38  # prctl(2)
 CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 NOBODY = 65534  # GID
 LOOPBACK = "127.0.0.1"
-IN, OUT = 2000, 64  # connections at once
+IN, OUT = 1000, 64  # connections at once
 AT_ONCE = 64  # accepted before others have their turn
-CHUNK = 128 * 1024  # bytes, of which one direction of a connection keeps one at most
+PAUSE = 0.05  # seconds, where the machine has no descriptors left
+CHUNK = 64 * 1024  # bytes, of which one direction of a connection keeps one at most
 RESET = struct.pack("ii", 1, 0)  # struct linger: close by a reset
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
@@ -162,25 +164,31 @@ class Carrier:
         for _ in range(min(AT_ONCE, self._most - len(self._connections) // 2)):
             try:
                 near, _ = self._listener.accept()
-            except OSError:  # nobody is left, or the one who waited is gone
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:
+                time.sleep(PAUSE)
                 return
             try:
                 far = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            except OSError:  # the machine has no more descriptors
-                near.close()
-                return
-            connection = Connection(near, far)
-            try:
-                for end in connection.ends:
-                    end.setblocking(False)
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with contextlib.suppress(BlockingIOError):
-                    far.connect(self._target)
-                for end in connection.ends:
-                    self._connections[end.fileno()] = connection
-                    self._poll.register(end, EVENTS)
             except OSError:
-                self._close(connection, reset=True)
+                near.close()
+                time.sleep(PAUSE)
+                return
+            self._open(Connection(near, far))
+
+    def _open(self, connection: Connection) -> None:
+        try:
+            for end in connection.ends:
+                end.setblocking(False)
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(BlockingIOError):
+                connection.ends[1].connect(self._target)
+            for end in connection.ends:
+                self._connections[end.fileno()] = connection
+                self._poll.register(end, EVENTS)
+        except OSError:
+            self._close(connection, reset=True)
 
     def _turn(self, connection: Connection) -> None:
         """One chunk each way, so that everybody has a turn."""
