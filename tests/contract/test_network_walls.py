@@ -148,6 +148,32 @@ def test_nothing_is_taken_from_another_process(inside: Any, unfiltered: Any, wha
     assert inside.run(code(what)) == "EPERM"
 
 
+DEVICE = Path("/sys/devices/virtual/mem/null/uevent")
+LISTEN = """
+import builtins, socket
+try:
+    builtins.events = socket.socket(16, socket.SOCK_RAW, 15)  # NETLINK_KOBJECT_UEVENT
+    builtins.events.bind((0, 0xffffffff))
+    builtins.events.settimeout(5)
+    value = "listens"
+except OSError as error:
+    value = error.strerror
+"""
+
+
+def test_events_of_the_machines_devices_do_not_enter(
+    inside: Any, unfiltered: Any, require: Any
+) -> None:
+    require("root")  # the kernel sends them to network namespaces of root's alone
+    assert unfiltered.run(LISTEN) == "listens"
+    DEVICE.write_text("change")
+    received = unfiltered.run("import builtins\nvalue = builtins.events.recv(4096).decode()")
+    assert received.startswith("change@/devices/virtual/mem/null")
+    assert inside.run(LISTEN) == "Address family not supported by protocol"
+    names = "import socket\nvalue = [n for _, n in socket.if_nameindex()]"
+    assert inside.run(names) == ["lo"]  # asked by a route socket of netlink
+
+
 def test_what_mountinfo_shows(inside: Any, yard: Any) -> None:
     """The path of each mount in its file system on the machine: the kernel has no way to hide it."""
     text = inside.run("value = open('/proc/self/mountinfo').read()")

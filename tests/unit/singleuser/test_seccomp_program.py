@@ -53,6 +53,16 @@ def test_families_of_programs(machine: str, family: int) -> None:
     program = seccomp.program(machine)
     assert program is not None
     assert run(program, ARCH[machine], SOCKET[machine], family, 1) == 0
+    if family in (2, 10):
+        assert run(program, ARCH[machine], SOCKET[machine], family, 1, 17) == 0  # UDP
+
+
+@pytest.mark.parametrize("protocol", range(23))
+def test_protocols_of_netlink(machine: str, protocol: int) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    wanted = 0 if protocol in (0, 4) else errno.EAFNOSUPPORT
+    assert run(program, ARCH[machine], SOCKET[machine], 16, 3, protocol) == wanted
 
 
 @pytest.mark.parametrize("family", [0, 3, 17, 30, 38, 40, 44, 255])
