@@ -6,8 +6,9 @@ take turns, the first one changing, so that what the machine does meanwhile fall
 is asked for through the hub's REST API and waited for by its event stream, as the page does, and ends
 when ``/user/<name>/<server>/lab`` answers 200.
 
-Usage: ``python bench/start.py SITE [--rounds 5] [--at-once 10]``, where SITE is a folder made by
-``courseyard init`` whose image is built. The site's own hub must not be running.
+Usage, as root, because a server is closed to other processes: ``python bench/start.py SITE
+[--rounds 5] [--at-once 10]``, where SITE is a folder made by ``courseyard init`` whose image is
+built. The site's own hub must not be running.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def pss(pid: int) -> int:
 
 
 def processes_of(prefix: str) -> set[int]:
-    """Processes of the servers below ``prefix``, with the bubblewrap processes around them."""
+    """Processes of the servers below ``prefix``, with bubblewrap around them and their carriers."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -162,11 +163,29 @@ def processes_of(prefix: str) -> set[int]:
                 found.add(int(folder.name))
         except OSError:
             continue
+    networks = {network_of(pid) for pid in found} - {network_of(os.getpid())}
+    for folder in Path("/proc").glob("[0-9]*"):
+        if network_of(int(folder.name)) in networks:
+            found.add(int(folder.name))
     for pid in list(found):
-        while (parent := parent_of(pid)) and "bwrap" in command(parent):
+        while (parent := parent_of(pid)) and ("bwrap" in command(parent) or carries(parent)):
             found.add(parent)
             pid = parent
     return found
+
+
+def network_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def carries(pid: int) -> bool:
+    try:
+        return b"carrier.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def parent_of(pid: int) -> int:
@@ -196,11 +215,14 @@ def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
 
 
 @contextmanager
-def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def run(
+    argv: list[str], base: str, log: Path, folder: Path, **more: str
+) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as out:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for traefik
+        environment = {**os.environ, "PATH": path, **more}
         process = subprocess.Popen(
-            argv, stdout=out, stderr=out, text=True, cwd=folder, env={**os.environ, "PATH": path}
+            argv, stdout=out, stderr=out, text=True, cwd=folder, env=environment
         )
         try:
             wait_for(base, process, log)
@@ -214,7 +236,9 @@ def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subproc
 
 
 @contextmanager
-def courseyard_hub(site_folder: Path, work: Path, token: str, users: int) -> Iterator[Hub]:
+def courseyard_hub(
+    site_folder: Path, work: Path, token: str, users: int, **environment: str
+) -> Iterator[Hub]:
     """The site's copy with ``users`` accounts, by ``courseyard up``."""
     folder = work / "courseyard"
     shutil.copytree(
@@ -238,7 +262,7 @@ def courseyard_hub(site_folder: Path, work: Path, token: str, users: int) -> Ite
     config.write_text(config.read_text() + SERVICE.format(token=token))
     base = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "courseyard.cli", "up", str(folder)]
-    with run(argv, base, work / "courseyard.log", work):
+    with run(argv, base, work / "courseyard.log", work, **environment):
         yield Hub(base, token)
 
 

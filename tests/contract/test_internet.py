@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from courseyard.backends.sandbox import network
 from courseyard.errors import UnsupportedError
 
 
@@ -46,6 +50,59 @@ def test_internet_but_not_this_machine(
     assert helpers
     yard.stop(inside.handle, now=True)
     assert not any(line(p) for p in helpers)
+
+
+def reached(inside: Any, hosts: list[str], port: int) -> list[str]:
+    """The addresses among ``hosts`` at which a program inside can open a connection."""
+    return list(
+        inside.run(
+            "import socket\nvalue = []\n"
+            f"for host in {hosts!r}:\n"
+            "    try:\n"
+            f"        socket.create_connection((host, {port}), 2).close(); value.append(host)\n"
+            "    except OSError: pass"
+        )
+    )
+
+
+def own_addresses() -> list[str]:
+    """Of this machine, but for its loopback."""
+    return [
+        address.address.partition("%")[0]
+        for found in psutil.net_if_addrs().values()
+        for address in found
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+        and not ipaddress.ip_address(address.address.partition("%")[0]).is_loopback
+    ]
+
+
+def test_the_machines_loopback_has_no_other_way(
+    make_yard: Callable[..., Any],
+    make_plan: Callable[..., Any],
+    require: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What listens on the loopback is closed. What listens on all addresses is not: it is as the
+    internet sees it, and no firewall of the machine stands between (docs/explanation/security.md)."""
+    require("slirp4netns")
+    yard = make_yard(servers={"network": "full"})
+    plan = make_plan().model_copy(update={"network": "full"})
+    hosts = ["127.0.0.1", "127.0.0.2", "::1", "10.0.2.2", "10.0.2.3", "fd00::2", "0.0.0.0"]
+    inside = yard.start(plan)
+    assert reached(inside, [*hosts, *own_addresses()], yard.hub_port) == []
+    with socket.create_server(("", 0)) as everywhere:
+        port = everywhere.getsockname()[1]
+        assert set(reached(inside, [*hosts, *own_addresses()], port)) <= set(own_addresses())
+    yard.stop(inside.handle, now=True)
+    words = network.Internet.words
+    monkeypatch.setattr(
+        network.Internet,
+        "words",
+        lambda *all_: [word for word in words(*all_) if word != "--disable-host-loopback"],
+    )
+    inside = yard.start(plan)
+    assert reached(inside, hosts, yard.hub_port) == ["10.0.2.2"]
+    yard.stop(inside.handle, now=True)
 
 
 @pytest.fixture

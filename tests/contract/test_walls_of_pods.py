@@ -8,6 +8,8 @@ from typing import Any
 
 from tests.conftest import Inside
 from tests.contract.pods import PodYard
+from tests.taking import CELL, TAKING
+from tests.taking import code as taking
 
 _SETTLE = 15.0  # seconds for policies to act
 
@@ -65,5 +67,29 @@ def test_no_token_and_no_word_of_the_cluster(pods: PodYard, make_plan: Callable[
         code = "import os\nvalue = [os.path.exists('/var/run/secrets/kubernetes.io'), "
         code += "os.path.exists('/run/secrets'), [n for n in os.environ if 'KUBERNETES' in n]]"
         assert inside.run(code) == [False, False, []]
+    finally:
+        pods.stop(inside.handle, now=True)
+
+
+def test_a_server_is_closed_to_its_kernels(pods: PodYard, make_plan: Callable[..., Any]) -> None:
+    """The filter of system calls stands whatever the server does; the rest it gives up here."""
+    inside = pods.start(make_plan("student", "alice", 20101))
+    try:
+        code = (
+            "import ctypes, os, subprocess, sys\n"
+            "prctl, (_, end) = ctypes.CDLL(None).prctl, os.pipe()\n"
+            f"words = [sys.executable, '-I', '-c', {CELL!r}, str(end)]\n"
+            "def cell():\n"
+            "    return subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.split()\n"
+            "closed = cell()\n"
+            "prctl(4, 1, 0, 0, 0)\n"  # PR_SET_DUMPABLE
+            "try:\n    value = [closed, cell()]\nfinally:\n    prctl(4, 0, 0, 0, 0)"
+        )
+        closed, opened = inside.run(code)
+        assert closed == ["EPERM", "EACCES", "EACCES", "EACCES", "EACCES"]
+        assert opened[0] == "EPERM"
+        assert opened[2:] == ["taken"] * 3
+        for what in TAKING:
+            assert inside.run(taking(what)) == "EPERM"
     finally:
         pods.stop(inside.handle, now=True)

@@ -1,7 +1,8 @@
 """The system calls that a server may not make, as a classic BPF program.
 
 Refused: socket families beyond UNIX, IPv4, IPv6 and netlink (``AF_VSOCK`` crosses network
-namespaces), new user namespaces and entering others', io_uring (it opens sockets past a filter),
+namespaces), and of netlink all but routes and sockets (the machine's device events are sent to the
+network namespaces that root made); new user namespaces and entering others', io_uring (it opens sockets past a filter),
 kernel keyrings (shared by all processes of a UID), eBPF, perf and userfaultfd; taking another
 process's descriptors or memory (``pidfd_getfd``, ``ptrace``, ``process_vm_readv`` and its kind), because
 the server and what runs in it have one UID.
@@ -23,11 +24,13 @@ import struct
 
 _LD_WORD, _JEQ, _JSET, _JGE, _RET = 0x20, 0x15, 0x45, 0x35, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
-_NUMBER, _ARCH, _ARG0 = 0, 4, 16  # offsets in struct seccomp_data; arguments are little-endian here
+#: Offsets in struct seccomp_data; arguments are little-endian here.
+_NUMBER, _ARCH, _ARG0, _ARG2 = 0, 4, 16, 32
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2  # prctl(2)
 _X32 = 0x40000000
-_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
+_AF_NETLINK, _PROTOCOLS = 16, (0, 4)  # NETLINK_ROUTE, NETLINK_SOCK_DIAG
 
 _ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBERS: dict[str, dict[str, int]] = {
@@ -68,8 +71,18 @@ def _refuse(number: int, error: int) -> list[bytes]:
 
 
 def _only_families(number: int) -> list[bytes]:
-    tests = [_step(_JEQ, family, len(_FAMILIES) - i) for i, family in enumerate(_FAMILIES)]
-    body = [_step(_LD_WORD, _ARG0), *tests, _answer(errno.EAFNOSUPPORT), _step(_RET, _ALLOW)]
+    allow = len(_FAMILIES) + len(_PROTOCOLS) + 2  # steps that come before it, but for the first
+    tests = [_step(_JEQ, family, allow - i) for i, family in enumerate(_FAMILIES)]
+    protocols = [_step(_JEQ, value, len(_PROTOCOLS) - i) for i, value in enumerate(_PROTOCOLS)]
+    body = [
+        _step(_LD_WORD, _ARG0),
+        *tests,
+        _step(_JEQ, _AF_NETLINK, 0, len(protocols) + 1),
+        _step(_LD_WORD, _ARG2),
+        *protocols,
+        _answer(errno.EAFNOSUPPORT),
+        _step(_RET, _ALLOW),
+    ]
     return [_step(_JEQ, number, 0, len(body)), *body]
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from courseyard.singleuser import seccomp
+from tests import taking
 
 ALLOW = 0x7FFF0000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -48,6 +53,16 @@ def test_families_of_programs(machine: str, family: int) -> None:
     program = seccomp.program(machine)
     assert program is not None
     assert run(program, ARCH[machine], SOCKET[machine], family, 1) == 0
+    if family in (2, 10):
+        assert run(program, ARCH[machine], SOCKET[machine], family, 1, 17) == 0  # UDP
+
+
+@pytest.mark.parametrize("protocol", range(23))
+def test_protocols_of_netlink(machine: str, protocol: int) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    wanted = 0 if protocol in (0, 4) else errno.EAFNOSUPPORT
+    assert run(program, ARCH[machine], SOCKET[machine], 16, 3, protocol) == wanted
 
 
 @pytest.mark.parametrize("family", [0, 3, 17, 30, 38, 40, 44, 255])
@@ -68,6 +83,23 @@ def test_user_namespaces(machine: str) -> None:
     assert run(program, ARCH[machine], 425) == errno.EPERM  # io_uring_setup
 
 
+#: Numbers of asm/unistd_64.h and asm-generic/unistd.h, written down anew.
+TAKING = {
+    "x86_64": {"ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312},
+    "aarch64": {"ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272},
+}
+ROBUST_LIST = {"x86_64": 274, "aarch64": 100}
+PIDFD_GETFD = 438
+
+
+def test_taking_from_another_process(machine: str) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    for number in (*TAKING[machine].values(), ROBUST_LIST[machine], PIDFD_GETFD):
+        assert run(program, ARCH[machine], number) == errno.EPERM
+    assert run(program, ARCH[machine], 434) == 0  # pidfd_open
+
+
 def test_ordinary_calls(machine: str) -> None:
     program = seccomp.program(machine)
     assert program is not None
@@ -85,3 +117,19 @@ def test_other_instruction_sets() -> None:
 
 def test_unknown_machine_has_no_filter() -> None:
     assert seccomp.program("riscv64") is None
+
+
+@pytest.mark.parametrize("what", taking.TAKING)
+def test_a_program_that_installs_it_itself(what: str) -> None:
+    """As in a pod, where the start program does."""
+    program = f"import json, sys\nsys.path.insert(0, {str(Path(seccomp.__file__).parent)!r})\n"
+    program += "import seccomp\nif sys.argv[1:]: seccomp.install()\n"
+    program += f"{taking.code(what)}\nprint(json.dumps(value))"
+    for words, wanted in (([], "taken"), (["install"], "EPERM")):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", program, *words],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert json.loads(done.stdout) == wanted

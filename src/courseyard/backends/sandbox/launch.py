@@ -207,10 +207,13 @@ class Launch:
     def _words(self, image: images.Image, descriptor: Callable[[bytes], int]) -> list[str]:
         view = system.of_tree(Path(image.root)) if image.root else system.of_machine()
         resolver = network.internet().resolver if self.wanted.plan.network == "full" else ""
-        (self.wanted.folder / NOTICES).mkdir(mode=0o755, exist_ok=True)
+        notices = ""
+        if self.wanted.name is None:  # mountinfo shows the folder, which has the person's name
+            notices = str(self.wanted.folder / NOTICES)
+            Path(notices).mkdir(mode=0o755, exist_ok=True)
         made = namespaces.words(
             self.wanted.plan, view, image, PROGRAMS, real_ids=machine.is_root(),
-            resolver=resolver, notices=str(self.wanted.folder / NOTICES),
+            resolver=resolver, notices=notices,
             grading=self.wanted.grading, first=self.wanted.first,
         )  # fmt: skip
         words: list[str] = []

@@ -71,11 +71,8 @@ class Carrier:
         cgroup: Cgroup,
         inner_port: int = SERVER_PORT,
     ) -> None:
-        with contextlib.ExitStack() as stack, contextlib.ExitStack() as kept:
-            self._said, say = os.pipe()
-            kept.callback(os.close, self._said)
-            stack.callback(os.close, say)
-            passed = {"say": say, "server": server.descriptor()}
+        with contextlib.ExitStack() as stack:
+            passed = {"server": server.descriptor()}
             stack.callback(os.close, passed["server"])
             if entrance is not None:
                 passed["entrance"] = entrance.fileno()
@@ -85,14 +82,13 @@ class Carrier:
                 [sys.executable, "-I", "-S", _CARRIER, json.dumps(wanted)],
                 pass_fds=tuple(passed.values()),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env={},
                 start_new_session=True,
                 preexec_fn=stack.enter_context(cgroup.joining()),
             )
-            kept.pop_all()
         self.process = Process.of(self._process.pid)
 
     def wait(self) -> Process:
@@ -101,11 +97,10 @@ class Carrier:
         Raises:
             OSError: it failed or took too long.
         """
-        try:
-            ready, _, _ = select.select([self._said], [], [], _TOOL_TIMEOUT)
-            said = os.read(self._said, 1024) if ready else b"it takes too long"
-        finally:
-            os.close(self._said)
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            ready, _, _ = select.select([output], [], [], _TOOL_TIMEOUT)
+            said = os.read(output.fileno(), 1024) if ready else b"it takes too long"
         if said != b"ok":
             self._process.kill()
             self._process.wait()

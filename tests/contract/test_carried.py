@@ -1,0 +1,138 @@
+"""The connections of a server outlive the agent, and what an earlier version left running goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from courseyard.backends.sandbox.processes import Process, boot_id
+from tests.contract.handed_in import below, handed_in, wait_for
+
+HUB = "import urllib.request as u\nvalue = u.urlopen('http://127.0.0.1:8081/', timeout=5).status"
+
+
+@pytest.fixture(scope="module")
+def yard(make_yard: Callable[..., Any]) -> Any:
+    return make_yard()
+
+
+def folder_of(yard: Any, handle: str) -> Path:
+    folder: Path = yard.folder / "state" / "agent" / "servers" / handle
+    return folder
+
+
+def carrier_of(yard: Any, handle: str) -> Process:
+    known = json.loads((folder_of(yard, handle) / "record.json").read_text())["carrier"]
+    return Process(known["pid"], known["start"])
+
+
+def test_an_open_connection_goes_on_without_the_agent(yard: Any, make_plan: Any) -> None:
+    inside = yard.start(make_plan())
+    # The probe answers a request when its body is there: half of it comes after the restart.
+    code = b"value = 'whole'"
+    with socket.create_connection(("127.0.0.1", inside.port), 30) as open_:
+        head = f"POST / HTTP/1.0\r\nContent-Length: {len(code)}\r\n\r\n".encode()
+        open_.sendall(head + code[:5])
+        yard.down()
+        assert inside.run(HUB) == 200  # the relay needs nobody either
+        yard.up()
+        carrier = carrier_of(yard, inside.handle)
+        assert carrier.runs()
+        open_.sendall(code[5:])
+        with open_.makefile("rb") as stream:
+            assert stream.read().endswith(b'{"value": "whole"}')
+    yard.stop(inside.handle)
+    assert not carrier.runs()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["outside", "inside"])
+def test_a_carrier_that_is_killed_is_started_anew(yard: Any, make_plan: Any, which: int) -> None:
+    inside = yard.start(make_plan())
+    first = carrier_of(yard, inside.handle)
+    os.kill([*below(first.pid)][which], signal.SIGKILL)
+    wait_for(lambda: not first.runs())  # both end together
+    wait_for(lambda: carrier_of(yard, inside.handle) != first)
+    assert inside.run("value = 7") == 7
+    assert inside.run(HUB) == 200
+    yard.stop(inside.handle, now=True)
+
+
+def test_a_new_agent_starts_a_lost_carrier(yard: Any, make_plan: Any) -> None:
+    inside = yard.start(make_plan())
+    yard.down()
+    first = carrier_of(yard, inside.handle)
+    first.signal(signal.SIGKILL)
+    wait_for(lambda: not first.runs())
+    yard.up()
+    assert inside.run("value = 7") == 7
+    assert inside.run(HUB) == 200
+    yard.stop(inside.handle, now=True)
+
+
+def test_it_ends_with_the_server_without_the_agent(yard: Any, make_plan: Any) -> None:
+    inside = yard.start(make_plan())
+    carrier = carrier_of(yard, inside.handle)
+    both = [Process.of(pid) for pid in below(carrier.pid)]
+    assert len(both) == 2
+    yard.down()
+    inside.run("import threading, os\nthreading.Timer(0.1, os._exit, [4]).start()")
+    wait_for(lambda: not any(each.runs() for each in both))
+    yard.up()
+    assert yard.poll(inside.handle).code == 4
+
+
+def test_what_it_uses_is_the_servers(yard: Any, make_plan: Any, require: Any) -> None:
+    require("cgroup")
+    inside = yard.start(make_plan())
+    carrier, own = carrier_of(yard, inside.handle), Path("/proc/self/cgroup").read_text()
+    for pid in below(carrier.pid):
+        groups = Path(f"/proc/{pid}/cgroup").read_text()
+        assert inside.handle in groups
+        assert inside.handle not in own
+    yard.stop(inside.handle, now=True)
+
+
+def test_a_server_of_the_version_before_goes_on(
+    yard: Any, make_plan: Any, probe_programs: Path, tmp_path: Path
+) -> None:
+    with handed_in(probe_programs, tmp_path) as before:
+        known = {
+            name: vars_of(Process.of(getattr(before, name))) for name in ("outer", "init", "server")
+        }
+        handle = "alice.algo-student.0a1b2c3d"
+        # Every field that the version before wrote.
+        record = {
+            "version": 1, "handle": handle, "username": "alice",
+            "uid": 20101 if yard.real else os.geteuid(), "course": "algo", "title": "Algorithms",
+            "mem_limit": 1 << 29, "boot": boot_id(), "begun": 1790000000.0, "cgroup_version": 0,
+            "cgroup_folders": [], "port": before.inside.port, "hub_host": "127.0.0.1",
+            "hub_port": yard.hub_port, **known, "helpers": [], "grading_folders": [], "ended": None,
+        }  # fmt: skip
+        yard.down()
+        folder_of(yard, handle).mkdir()
+        (folder_of(yard, handle) / "record.json").write_text(json.dumps(record))
+        for _ in range(2):  # the second agent finds the carrier that the first one made
+            yard.up()
+            assert yard.poll(handle) is None
+            assert before.inside.run("value = 7") == 7
+            assert before.inside.run(HUB) == 200
+            yard.down()
+        yard.up()
+        carrier = carrier_of(yard, handle)
+        assert carrier.runs()
+        yard.stop(handle, now=True)
+        assert not carrier.runs()
+        with pytest.raises(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{before.inside.port}/", timeout=5)
+
+
+def vars_of(process: Process) -> dict[str, int]:
+    return {"pid": process.pid, "start": process.start}
