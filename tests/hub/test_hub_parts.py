@@ -19,7 +19,7 @@ from tornado.httputil import HTTPHeaders
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
-from courseyard.hub.culler import Server, cull_forever, due, gone_people, running
+from courseyard.hub.culler import Clock, Server, cull_forever, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
@@ -62,7 +62,7 @@ def test_due_servers(
     started: datetime, active: datetime | None, limits: dict[str, int] | None, stopped: str
 ) -> None:
     state = {"culling": limits, "title": "Algorithms"}
-    found = due(Server(1, "aino", "algo2026", started, active, state), DEFAULT, NOW)
+    found = due(Server(1, "aino", "algo2026", started, active, state), DEFAULT, lambda at: NOW - at)
     assert bool(found) is bool(stopped)
     if found is not None:
         assert stopped in found.message
@@ -105,7 +105,7 @@ def test_running_servers_are_found_in_parts(hub_db: Any) -> None:
 
 
 def test_gone_people(hub_db: Any) -> None:
-    found = gone_people(hub_db, 30 * 86400, frozenset({"admin"}), NOW)
+    found = gone_people(hub_db, ago(days=30), frozenset({"admin"}))
     assert found == ["long-gone", "never-seen"]
 
 
@@ -128,6 +128,59 @@ async def test_culling_goes_on_after_a_fault_of_the_database(
     task.cancel()
     assert len(rounds) > 1
     assert len(rolled) == len(rounds)
+
+
+class Machine:
+    """A machine's two clocks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.steady = NOW, 1000.0
+        now = SimpleNamespace(now=lambda tz: self.wall)
+        monkeypatch.setattr("courseyard.hub.culler.datetime", now)
+        steady = SimpleNamespace(monotonic=lambda: self.steady)
+        monkeypatch.setattr("courseyard.hub.culler.time", steady)
+
+    def goes(self, seconds: float, *, jump: float = 0) -> None:
+        self.wall += timedelta(seconds=seconds + jump)
+        self.steady += seconds
+
+
+def test_a_clock_that_is_set_forward_makes_nothing_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    clock = Clock()
+    before = machine.wall - timedelta(minutes=10)
+    machine.goes(60)
+    assert clock.look() == timedelta()
+    just_before = machine.wall
+    machine.goes(60, jump=2 * 86400)
+    assert clock.look() == timedelta(days=2)
+    after = machine.wall
+    assert clock.since(before) == timedelta(minutes=12)
+    assert clock.since(just_before) == timedelta(minutes=1)
+    machine.goes(300)
+    assert clock.look() == timedelta()
+    assert clock.since(before) == timedelta(minutes=17)
+    assert clock.since(after) == timedelta(minutes=5)
+    # Nobody counts as not seen for a month by a clock alone.
+    assert clock.before(timedelta(days=30)) == machine.wall - timedelta(days=32)
+    # It is set right again.
+    machine.goes(60, jump=-2 * 86400)
+    clock.look()
+    assert clock.since(before) == timedelta(minutes=18)
+    assert clock.before(timedelta(days=30)) == machine.wall - timedelta(days=30)
+
+
+def test_a_clock_that_is_set_back_makes_nothing_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    clock = Clock()
+    before = machine.wall
+    machine.goes(60, jump=-2 * 86400)
+    assert clock.look() == timedelta(days=-2)
+    after = machine.wall
+    machine.goes(60)
+    clock.look()
+    assert clock.since(before) < timedelta(minutes=3)
+    assert clock.since(after) == timedelta(minutes=1)
 
 
 # --- garbage ------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from courseyard.hub.planned import PlannedSpawner
 from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.strays import stop_forever
 from courseyard.hub.turns import Turns
 from courseyard.hub.visitors import log_with_address
 from courseyard.settings import Site
@@ -91,6 +92,8 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
             from courseyard.hub.orphans import remove_forever
 
             runtime.run(remove_forever(runtime))
+        elif runtime.backend is runtime.agent:
+            runtime.run(stop_forever(runtime))
         set_aside()
         runtime.run(collect_forever())
     return runtime

@@ -8,10 +8,11 @@ browser or a token sends is not read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
+from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import Spawner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Unicode
@@ -219,6 +220,14 @@ class TooManyServersError(DeniedError):
     """The person runs as many servers as the site allows at once."""
 
     reason = "too-many-servers"
+
+
+def all_spawners() -> Iterator[PlannedSpawner]:
+    """The spawners of everybody whom the hub has in its memory."""
+    for user in list(JupyterHub.instance().users.values()):
+        for spawner in list(user.spawners.values()):
+            if isinstance(spawner, PlannedSpawner):
+                yield spawner
 
 
 def check_limit(user: Any, name: str, limit: int) -> None:
