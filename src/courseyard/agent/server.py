@@ -162,8 +162,8 @@ class Agent:
             level = logging.WARNING if isinstance(error, AgentRefusedError) else logging.ERROR
             log.log(level, "%s (%s): %s", error.message, error.id, error.detail)
             await _send(writer, protocol.error_answer(error))
-        except (OSError, TimeoutError):
-            raise
+        except (ConnectionError, TimeoutError):
+            raise  # the other end is gone
         except Exception:
             failed = AgentError("The agent failed at this request.", "Tell the administrators.")
             log.exception("request failed (%s)", failed.id)

@@ -19,7 +19,13 @@ from traitlets import Unicode
 
 from courseyard.access import Role
 from courseyard.backends.base import Exit, ExitReason
-from courseyard.errors import CourseyardError, DeniedError, OutOfMemoryError_, StartError
+from courseyard.errors import (
+    AgentDownError,
+    CourseyardError,
+    DeniedError,
+    OutOfMemoryError_,
+    StartError,
+)
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING, Runtime
@@ -141,11 +147,18 @@ class PlannedSpawner(Spawner):
             async with asyncio.timeout(timeout):
                 while not answer.done():
                     await asyncio.wait({answer}, timeout=_POLL_SECONDS)
-                    if not answer.done() and (exit_ := await self.exit()):
+                    if not answer.done() and (exit_ := await self._exit_if_told()):
                         raise _ended_in_start(exit_)
             await answer
         finally:
             answer.cancel()
+
+    async def _exit_if_told(self) -> Exit | None:
+        """How the server ended; None also while nobody answers who could say."""
+        try:
+            return await self.exit()
+        except AgentDownError:
+            return None
 
     async def _tail(self) -> str:
         """The last lines of the server's log, for staff alone; "" when there are none."""
