@@ -20,12 +20,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = os.geteuid() == 0
+#: When plans of the example university are made: dates of its courses act.
+EXAMPLE_NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)
 PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (lambda: ROOT, "run as root"),
     "bubblewrap": (lambda: shutil.which("bwrap") is not None, "apt install bubblewrap"),
@@ -134,6 +137,44 @@ class Inside:
         return answer["value"]
 
 
+#: Who plans by hand are for (``make_plan``), and the one course that they are of.
+ALGO: dict[str, Any] = {
+    "name": "Algorithms", "uid": 20500, "gid": 20500, "datadir": True,
+    "extra_student_groups": [["extra", 20777]],
+    "extra_instructor_groups": [["extra", 20777]],
+}  # fmt: skip
+
+
+class Census:
+    """What the files of yards say of people: who a plan was ever made for, in every yard."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+        self.people: dict[str, int] = {}
+        self.instructors: set[str] = set()
+
+    def add(self, username: str, uid: int, *, teaching: bool) -> None:
+        before = (len(self.people), len(self.instructors))
+        self.people.setdefault(username, uid)  # the first one stands: a forged one is nobody's
+        if teaching:
+            self.instructors.add(username)
+        if (len(self.people), len(self.instructors)) != before:
+            for folder in self.folders:
+                self.write(folder)
+
+    def write(self, folder: Path) -> None:
+        people = {name: {"uid": uid} for name, uid in self.people.items()}
+        (folder / "courses").mkdir(exist_ok=True)
+        course = ALGO | {"instructors": sorted(self.instructors)}
+        for name, content in (("people", {"people": people}), ("courses/algo", course)):
+            fresh = folder / f"{name}.new"
+            fresh.write_text(json.dumps(content))  # which is YAML
+            fresh.replace(folder / f"{name}.yaml")
+
+
+CENSUS = Census()
+
+
 class Yard:
     """One site with its agent, in a thread with a loop of its own."""
 
@@ -154,6 +195,8 @@ class Yard:
         self.folder = folder
         self.image = image
         self.hub_port = hub_port
+        #: The time at which dates of courses act for the agent; None: the real one.
+        self.now: Callable[[], datetime] | None = None
         has_file = (folder / "courseyard.yaml").exists()
         self.site = load_site(folder) if has_file else Site(folder=folder, **settings)
         self.client = AgentClient(folder / "state" / "run" / "agent.sock")
@@ -172,7 +215,8 @@ class Yard:
     def up(self, allowed: frozenset[int] = frozenset()) -> None:
         from courseyard.agent.server import serve
 
-        self._agent = asyncio.run_coroutine_threadsafe(serve(self.site, allowed), self.loop)
+        work = serve(self.site, allowed, now=self.now)
+        self._agent = asyncio.run_coroutine_threadsafe(work, self.loop)
         for _ in range(200):
             if self._agent.done():
                 self._agent.result()
@@ -292,13 +336,18 @@ def make_yard(
             release = {"2026-09-01": {"path": str(probe_image)}}
             listed = {"DEFAULT": {"title": "Python", "releases": release}}
             (folder / "images.yaml").write_text(json.dumps({"families": listed}))
+            CENSUS.folders.append(folder)
+            CENSUS.write(folder)
         yard = Yard(folder, probe_image, hub_double, **settings)
+        if template is not None:
+            yard.now = lambda: EXAMPLE_NOW
         made.append(yard)
         yard.up()
         return yard
 
     yield make
     launch.PROGRAMS = before
+    CENSUS.folders.clear()
     for yard in made:
         yard.close()
         shutil.rmtree(yard.folder)
@@ -315,6 +364,7 @@ def make_plan(probe_image: Path) -> Callable[..., Any]:
     ) -> model.ServerPlan:
         own = f"u/{uid % 100:02d}/{username}"
         teaching, general = role == "instructor", role == "general"
+        CENSUS.add(username, uid, teaching=teaching)
         mounts = [("/notebooks", own, True), (f"/m/jupyter/{own}", own, True)]
         mounts += [("/m/jupyter/software", "software", False)]
         mounts += [("/m/jupyter/shareddata", "shareddata", True)]
@@ -330,7 +380,7 @@ def make_plan(probe_image: Path) -> Callable[..., Any]:
             needs.append(model.StorageNeed(kind="exchange", **shared))
         if teaching:
             mounts += [("/course", "course/algo/files", True)]
-            mounts += [("/m/jupyter/course/algo", "course/algo/files", True)]
+            mounts += [("/m/jupyter/course/algo/files", "course/algo/files", True)]
         values: dict[str, Any] = {
             "site": "Test",
             "course": "" if general else "algo",
@@ -347,7 +397,7 @@ def make_plan(probe_image: Path) -> Callable[..., Any]:
                 group="jupyter-algo" if teaching else "users",
                 supplementary=(
                     *([model.GroupEntry(name="users", gid=20000, reason="")] if teaching else []),
-                    model.GroupEntry(name="extra", gid=20777, reason=""),
+                    *([] if general else [model.GroupEntry(name="extra", gid=20777, reason="")]),
                 ),
                 umask=0o007 if teaching else 0o022,
                 home=f"/home/{username}",

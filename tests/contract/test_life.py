@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from courseyard.backends.base import ExitReason, Progress, Started
-from courseyard.errors import AgentDownError, StorageError, UnsupportedError
+from courseyard.errors import AgentDownError, AgentRefusedError, StorageError, UnsupportedError
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +146,11 @@ def test_cancelled_start_leaves_nothing(yard: Any, make_plan: Any) -> None:
 def test_failed_start_leaves_nothing(yard: Any, make_plan: Any) -> None:
     servers = yard.folder / "state" / "agent" / "servers"
     records = {p.name for p in servers.iterdir()}
+    with pytest.raises(StorageError):  # its folder was never made
+        yard.start(make_plan("student", "nora", 20130).model_copy(update={"storage": ()}))
     plan = make_plan()
-    mount = plan.mounts[0].model_copy(update={"target": "/data", "source": "course/missing/files"})
-    with pytest.raises(StorageError):
-        yard.start(plan.model_copy(update={"mounts": (*plan.mounts, mount)}))
     mount = plan.mounts[0].model_copy(update={"target": "/usr/lib"})
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(AgentRefusedError):
         yard.start(plan.model_copy(update={"mounts": (*plan.mounts, mount)}))
     assert {p.name for p in servers.iterdir()} == records
     assert processes_of(yard, "") == []

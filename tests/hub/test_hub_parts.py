@@ -20,7 +20,15 @@ from tornado.httputil import HTTPHeaders
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
-from courseyard.hub.culler import Server, cull_forever, cull_once, due, gone_people, running
+from courseyard.hub.culler import (
+    Clock,
+    Server,
+    cull_forever,
+    cull_once,
+    due,
+    gone_people,
+    running,
+)
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
@@ -64,7 +72,7 @@ def test_due_servers(
     started: datetime, active: datetime | None, limits: dict[str, int] | None, stopped: str
 ) -> None:
     state = {"culling": limits, "title": "Algorithms"}
-    found = due(Server(1, "aino", "algo2026", started, active, state), DEFAULT, NOW)
+    found = due(Server(1, "aino", "algo2026", started, active, state), DEFAULT, lambda at: NOW - at)
     assert bool(found) is bool(stopped)
     if found is not None:
         assert stopped in found.message
@@ -107,7 +115,7 @@ def test_running_servers_are_found_in_parts(hub_db: Any) -> None:
 
 
 def test_gone_people(hub_db: Any) -> None:
-    found = gone_people(hub_db, 30 * 86400, frozenset({"admin"}), NOW)
+    found = gone_people(hub_db, ago(days=30), frozenset({"admin"}))
     assert found == ["long-gone", "never-seen"]
 
 
@@ -162,7 +170,10 @@ async def test_a_stop_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("courseyard.hub.culler.AsyncHTTPClient", Client)
     hub = SimpleNamespace(db=None)
     monkeypatch.setattr("courseyard.hub.culler.JupyterHub.instance", lambda: hub)
-    await cull_once(runtime, "token")
+    clock: Any = SimpleNamespace(
+        look=timedelta, since=lambda moment: NOW - moment, before=lambda passed: NOW - passed
+    )
+    await cull_once(runtime, "token", clock)
     assert asked == ["aino/servers/algo", "bo/servers/algo", "gone"]
     assert remembered == ["bo"]
 
@@ -193,6 +204,59 @@ async def test_a_background_task_that_fails_starts_again_and_is_told(
     assert rounds == ["again"] * 3
     assert len(told) == 2
     assert "work failed; it starts again in" in told[0]
+
+
+class Machine:
+    """A machine's two clocks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.steady = NOW, 1000.0
+        now = SimpleNamespace(now=lambda tz: self.wall)
+        monkeypatch.setattr("courseyard.hub.culler.datetime", now)
+        steady = SimpleNamespace(monotonic=lambda: self.steady)
+        monkeypatch.setattr("courseyard.hub.culler.time", steady)
+
+    def goes(self, seconds: float, *, jump: float = 0) -> None:
+        self.wall += timedelta(seconds=seconds + jump)
+        self.steady += seconds
+
+
+def test_a_clock_that_is_set_forward_makes_nothing_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    clock = Clock()
+    before = machine.wall - timedelta(minutes=10)
+    machine.goes(60)
+    assert clock.look() == timedelta()
+    just_before = machine.wall
+    machine.goes(60, jump=2 * 86400)
+    assert clock.look() == timedelta(days=2)
+    after = machine.wall
+    assert clock.since(before) == timedelta(minutes=12)
+    assert clock.since(just_before) == timedelta(minutes=1)
+    machine.goes(300)
+    assert clock.look() == timedelta()
+    assert clock.since(before) == timedelta(minutes=17)
+    assert clock.since(after) == timedelta(minutes=5)
+    # Nobody counts as not seen for a month by a clock alone.
+    assert clock.before(timedelta(days=30)) == machine.wall - timedelta(days=32)
+    # It is set right again.
+    machine.goes(60, jump=-2 * 86400)
+    clock.look()
+    assert clock.since(before) == timedelta(minutes=18)
+    assert clock.before(timedelta(days=30)) == machine.wall - timedelta(days=30)
+
+
+def test_a_clock_that_is_set_back_makes_nothing_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    clock = Clock()
+    before = machine.wall
+    machine.goes(60, jump=-2 * 86400)
+    assert clock.look() == timedelta(days=-2)
+    after = machine.wall
+    machine.goes(60)
+    clock.look()
+    assert clock.since(before) < timedelta(minutes=3)
+    assert clock.since(after) == timedelta(minutes=1)
 
 
 # --- garbage ------------------------------------------------------------------------------------

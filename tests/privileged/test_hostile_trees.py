@@ -12,8 +12,10 @@ import pytest
 
 from courseyard.errors import StorageError
 from courseyard.plan.model import StorageKind, StorageNeed
+from courseyard.registry.course import Course
 from courseyard.storage import walk
 from courseyard.storage.apply import ensure
+from courseyard.storage.seed import seed
 
 STUDENT, COURSE, USERS = 20101, 20500, 20000
 USER = StorageNeed(kind=StorageKind.USER, username="alice", uid=STUDENT, gid=USERS)
@@ -242,3 +244,41 @@ def test_mount_source_through_a_link_is_refused(tmp_path: Path, victim: Path) ->
         for path in ("../victim", "u/../../victim", "/etc", "u//01", ""):
             with pytest.raises(StorageError):
                 walk.open_folder(top, path)
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "protection taken away"])
+@pytest.mark.parametrize("by", ["apply", "seed"])
+def test_a_folder_swapped_between_making_and_opening(
+    tmp_path: Path, require: Any, monkeypatch: pytest.MonkeyPatch, by: str, guarded: bool
+) -> None:
+    """Who may rename in the parent puts another's folder there: it must not be given to the course."""
+    require("root")
+    root, site = tmp_path / "storage", tmp_path / "site"
+    ensure(root, (FILES,))
+    parent = root / "course/algo/files" if by == "apply" else root / "course/algo/files/source"
+    name = "release" if by == "apply" else "week1"
+    theirs = parent / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, STUDENT, USERS)
+    theirs.chmod(0o700)
+    if by == "apply":
+        (parent / name).rmdir()
+    (site / "course/algo/files/source/week1").mkdir(parents=True)
+    make = os.mkdir
+
+    def swapped(path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        make(path, mode, dir_fd=dir_fd)
+        if path == name:
+            (parent / name).rename(parent / "away")
+            theirs.rename(parent / name)
+
+    monkeypatch.setattr(os, "mkdir", swapped)
+    if not guarded:
+        monkeypatch.setattr(walk, "is_new", lambda number: True)
+    if by == "apply":
+        ensure(root, (FILES,))
+    else:
+        monkeypatch.setattr("courseyard.storage.seed._is_empty", lambda *_, **__: True)
+        seed(site, root, Course(slug="algo", name="Algorithms", uid=COURSE, gid=COURSE))
+    found = owner(parent / name)
+    assert found == ((STUDENT, USERS, 0o700) if guarded else (COURSE, COURSE, 0o2770))

@@ -134,25 +134,26 @@ class Records:
         return self.folder / handle
 
     def write(self, record: Record) -> None:
-        """Write it whole or not at all, and wait for the disk.
+        """Write it whole or not at all; of a server that runs or ran, wait for the disk.
 
         Raises:
             OSError: it cannot be written; what was there before is there still.
         """
         folder = self.of(record.handle)
         content = record.model_dump_json().encode()
+        # A machine that goes down in the middle of a start has nothing to find again.
+        wait = record.outer is not None
         if folder.is_dir():
-            _put(folder, content)
+            _put(folder, content, wait)
             return
         coming = self.folder / f"{_COMING}{record.handle}"
         coming.mkdir(mode=0o700)
         try:
-            _put(coming, content)
+            _put(coming, content, wait)
             coming.rename(folder)
         except BaseException:
             shutil.rmtree(coming, ignore_errors=True)
             raise
-        _sync(self.folder)
 
     def read(self, handle: str) -> Record | Sealed | None:
         """The record of ``handle``; None when there is no server of that name."""
@@ -180,23 +181,14 @@ class Records:
         shutil.rmtree(going, ignore_errors=True)
 
 
-def _put(folder: Path, content: bytes) -> None:
+def _put(folder: Path, content: bytes, wait: bool) -> None:
     fresh = folder / f"{FILE}.new"
     with open(fresh, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if wait:  # before the name, so that after a power cut no name has half a record
+            os.fsync(file.fileno())
     fresh.replace(folder / FILE)
-    _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _understood(handle: str, content: bytes) -> Record | Sealed:

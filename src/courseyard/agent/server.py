@@ -8,18 +8,19 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from courseyard.agent import checks, pam, protocol
+from courseyard.agent.border import Border
 from courseyard.agent.supervisor import Supervisor
 from courseyard.backends.sandbox import limits, machine
-from courseyard.errors import AgentError, AgentRefusedError, CourseyardError, SettingsError
-from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.errors import AgentError, AgentRefusedError, CourseyardError
 from courseyard.settings import Site
 from courseyard.storage import apply
 
@@ -34,12 +35,15 @@ def socket_path(site: Site) -> Path:
     return site.state_dir / "run" / "agent.sock"
 
 
-async def serve(site: Site, allowed_uids: frozenset[int]) -> None:
+async def serve(
+    site: Site, allowed_uids: frozenset[int], *, now: Callable[[], datetime] | None = None
+) -> None:
     """Serve until cancelled. Servers go on running after it ends.
 
     Args:
         site: the site, as its file says it.
         allowed_uids: who may ask (the hub's account); root always may.
+        now: for tests: the time at which a course's dates act.
 
     Raises:
         UnsupportedError: no sandbox can be made on this machine.
@@ -49,7 +53,7 @@ async def serve(site: Site, allowed_uids: frozenset[int]) -> None:
     if site.backend == "sandbox":
         await asyncio.to_thread(machine.check)
         supervisor = Supervisor(site.state_dir, site.storage_root, limits.detect())
-    agent = Agent(site, allowed_uids | {0, os.geteuid()}, supervisor)
+    agent = Agent(site, allowed_uids | {0, os.geteuid()}, supervisor, Border(site, now))
     await agent.run()
 
 
@@ -62,14 +66,18 @@ class Agent:
     """
 
     def __init__(
-        self, site: Site, allowed_uids: frozenset[int], supervisor: Supervisor | None
+        self,
+        site: Site,
+        allowed_uids: frozenset[int],
+        supervisor: Supervisor | None,
+        border: Border | None = None,
     ) -> None:
         self._site = site
         self._allowed = allowed_uids
         self._room = asyncio.Semaphore(_CONNECTIONS)
         self._supervisor = supervisor
         self._pam = asyncio.Semaphore(4)
-        self._catalog: ImageCatalog | None = None
+        self._border = border or Border(site)
 
     async def run(self) -> None:
         self._site.state_dir.mkdir(parents=True, exist_ok=True)
@@ -94,6 +102,7 @@ class Agent:
             async with server, asyncio.TaskGroup() as work:
                 if supervisor is not None:
                     work.create_task(supervisor.tend())
+                work.create_task(self._border.follow())
                 work.create_task(server.serve_forever())
         finally:
             if supervisor is not None:
@@ -153,8 +162,8 @@ class Agent:
             level = logging.WARNING if isinstance(error, AgentRefusedError) else logging.ERROR
             log.log(level, "%s (%s): %s", error.message, error.id, error.detail)
             await _send(writer, protocol.error_answer(error))
-        except (OSError, TimeoutError):
-            raise
+        except (ConnectionError, TimeoutError):
+            raise  # the other end is gone
         except Exception:
             failed = AgentError("The agent failed at this request.", "Tell the administrators.")
             log.exception("request failed (%s)", failed.id)
@@ -190,7 +199,8 @@ class Agent:
                 return await self._servers.log(request.handle, request.lines)
             case protocol.EnsureStorage():
                 checks.check_needs(self._site, request.needs)
-                done = await asyncio.to_thread(apply.ensure, self._site.storage_root, request.needs)
+                needs = await self._border.admit_needs(request.needs)
+                done = await asyncio.to_thread(apply.ensure, self._site.storage_root, needs)
                 for action in done:
                     log.info("storage: %s", action)
                 return [str(action) for action in done]
@@ -230,19 +240,10 @@ class Agent:
         finally:
             gone.cancel()
 
-    async def _images(self) -> ImageCatalog:
-        """The images as the site lists them now; the last good list while that file is broken."""
-        try:
-            self._catalog = await asyncio.to_thread(load_catalog, self._site)
-        except SettingsError as error:
-            if self._catalog is None:
-                raise
-            log.warning("the list of images cannot be used, the last good one is: %s", error)
-        return self._catalog
-
     async def _run_start(self, request: protocol.Start, writer: asyncio.StreamWriter) -> None:
         plan = request.plan
-        checks.check_plan(self._site, await self._images(), plan)
+        checks.check_plan(self._site, await self._border.images(), plan)
+        plan = await self._border.admit(plan)
         hub = checks.hub_address(request.secrets)
         secrets = {k: v for k, v in request.secrets.items() if k not in _HIDDEN}
         async with aclosing(self._servers.start(plan, secrets, hub)) as steps:

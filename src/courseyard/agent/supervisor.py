@@ -23,7 +23,7 @@ from courseyard.agent.starting import Server, Starter
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
 from courseyard.backends.sandbox import launch, limits, network, processes
 from courseyard.backends.sandbox.processes import Process
-from courseyard.errors import AgentError
+from courseyard.errors import AgentError, StartError
 from courseyard.plan.model import ServerPlan
 from courseyard.storage import apply
 from courseyard.units import format_bytes
@@ -71,7 +71,14 @@ class Supervisor:
         await asyncio.to_thread(apply.ensure, self._storage, plan.storage)
         async with self._room:
             yield Progress(20, "Starting your server")
-            server = await self._starter.start(plan, secrets, hub)
+            try:
+                server = await self._starter.start(plan, secrets, hub)
+            except OSError as error:  # a full disk, too many open files
+                raise StartError(
+                    "The server could not be started.",
+                    "Try again; if it happens again, tell the administrators.",
+                    detail=str(error),
+                ) from error
             self.servers[server.record.handle] = server
             self._watch(server)
         log.info(

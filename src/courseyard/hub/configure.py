@@ -30,6 +30,7 @@ from courseyard.hub.planned import PlannedSpawner
 from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
+from courseyard.hub.strays import stop_forever
 from courseyard.hub.turns import Turns
 from courseyard.hub.visitors import log_with_address
 from courseyard.settings import Site
@@ -108,6 +109,8 @@ def _background(runtime: Runtime, culler_token: str) -> None:
         from courseyard.hub.orphans import remove_forever
 
         runtime.run(remove_forever, runtime)
+    elif runtime.backend is runtime.agent:
+        runtime.run(stop_forever, runtime)
     runtime.run(expire_forever, runtime.keys)
     set_aside()
     runtime.run(collect_forever)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from courseyard.plan.model import Culling
 SERVICE = "courseyard-culler"
 SCOPES = ["delete:servers", "delete:users"]
 _INTERVAL = 60.0
+_JUMP = timedelta(seconds=90)  # that a clock is set by; less is a slow round
 _AT_ONCE = 100  # servers between two turns of the event loop
 
 
@@ -53,15 +55,48 @@ class Due:
     message: str
 
 
-def due(server: Server, default: Culling, now: datetime) -> Due | None:
+class Clock:
+    """How long ago something was, whatever was done to the machine's clock since the hub started.
+
+    A clock that is set forward by a day must not stop everybody's server as a day old.
+    """
+
+    def __init__(self) -> None:
+        self._wall, self._steady = datetime.now(UTC), time.monotonic()
+        #: Until when a moment is from before a jump, and how far that went.
+        self._jumps: list[tuple[datetime, timedelta]] = []
+
+    def look(self) -> timedelta:
+        """Find out whether the clock jumped since the last look, and how far; seldom it did."""
+        wall, steady = datetime.now(UTC), time.monotonic()
+        passed = timedelta(seconds=steady - self._steady)
+        jump = wall - self._wall - passed
+        self._wall, self._steady = wall, steady
+        if abs(jump) < _JUMP:
+            return timedelta()
+        self._jumps.append((wall - passed, jump))
+        return jump
+
+    def since(self, moment: datetime) -> timedelta:
+        """The time that really passed since ``moment`` (aware) until the last look."""
+        jumps = (jump for until, jump in self._jumps if moment <= until)
+        return self._wall - moment - sum(jumps, timedelta())
+
+    def before(self, passed: timedelta) -> datetime:
+        """A moment from which at least ``passed`` has passed, also for moments before any jump."""
+        return self._wall - passed - max(sum((j for _, j in self._jumps), timedelta()), timedelta())
+
+
+def due(server: Server, default: Culling, since: Callable[[datetime], timedelta]) -> Due | None:
     """The server with the limit that it has reached, if any; ``default`` where it keeps none."""
     limits, message = default, ""
     if server.state.get("culling"):
         limits = Culling.model_validate(server.state["culling"])
-    started = server.started or now
-    if now - started >= timedelta(seconds=limits.max_age):
+    age = since(server.started) if server.started else timedelta()
+    idle = min(age, since(server.active)) if server.active else age
+    if age >= timedelta(seconds=limits.max_age):
         message = words.culled_age(limits.max_age)
-    elif now - max(server.active or started, started) >= timedelta(seconds=limits.inactive):
+    elif idle >= timedelta(seconds=limits.inactive):
         message = words.culled_idle(limits.inactive)
     return Due(server, server.state.get("title") or server.name, message) if message else None
 
@@ -84,10 +119,10 @@ async def running(db: Any) -> AsyncIterator[Server]:
         await asyncio.sleep(0)
 
 
-def gone_people(db: Any, after: int, keep: frozenset[str], now: datetime) -> list[str]:
-    """Usernames not seen for ``after`` seconds that run nothing; ``keep`` are never forgotten."""
+def gone_people(db: Any, seen: datetime, keep: frozenset[str]) -> list[str]:
+    """Usernames not seen since ``seen`` that run nothing; ``keep`` are never forgotten."""
     user, spawner = orm.User, orm.Spawner
-    before = (now - timedelta(seconds=after)).replace(tzinfo=None)  # as the database has them
+    before = seen.replace(tzinfo=None)  # as the database has them
     runs = db.query(spawner.user_id).filter(spawner.server_id.isnot(None))
     found = db.query(user.name).filter(func.coalesce(user.last_activity, user.created) <= before)
     found = found.filter(user.id.not_in(runs)).order_by(user.name)
@@ -96,10 +131,11 @@ def gone_people(db: Any, after: int, keep: frozenset[str], now: datetime) -> lis
 
 async def cull_forever(runtime: Runtime, token: str, interval: float = _INTERVAL) -> None:
     """Look once a minute; a failed round is logged and the next one tries again."""
+    clock = Clock()
     while True:
         await asyncio.sleep(interval)
         try:
-            await cull_once(runtime, token)
+            await cull_once(runtime, token, clock)
         except (ValueError, KeyError) as error:
             runtime.log.warning("Culling has to wait: %r", error)
         except SQLAlchemyError as error:
@@ -107,13 +143,14 @@ async def cull_forever(runtime: Runtime, token: str, interval: float = _INTERVAL
             JupyterHub.instance().db.rollback()  # or nobody could use the hub's session again
 
 
-async def cull_once(runtime: Runtime, token: str) -> None:
+async def cull_once(runtime: Runtime, token: str, clock: Clock) -> None:
     """One round over everyone the hub knows."""
     site, hub = runtime.site, JupyterHub.instance()
     default = Culling(inactive=site.servers.cull_inactive_time, max_age=site.servers.cull_max_age)
     api = _Api(runtime, token)
-    now = datetime.now(UTC)
-    for each in [due(server, default, now) async for server in running(hub.db)]:
+    if jump := clock.look():
+        runtime.log.warning("The clock of this machine jumped by %s; nothing is older for it", jump)
+    for each in [due(server, default, clock.since) async for server in running(hub.db)]:
         if each is None or not _ready(hub, each.server):
             continue
         username, name = each.server.username, each.server.name
@@ -121,7 +158,8 @@ async def cull_once(runtime: Runtime, token: str) -> None:
         if await api.delete(f"/users/{quote(username)}/servers/{quote(name)}"):
             runtime.remember(username, name, each.title, each.message)
     keep = frozenset(site.people.administrators)
-    for username in gone_people(hub.db, site.hub.forget_after, keep, now):
+    seen = clock.before(timedelta(seconds=site.hub.forget_after))
+    for username in gone_people(hub.db, seen, keep):
         runtime.log.info("Forgetting %s, not seen for long; the files stay", username)
         await api.delete(f"/users/{quote(username)}")
 

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jupyterhub.app import JupyterHub
 from kubespawner.clients import load_config, shared_client
 
 from courseyard.backends.kubernetes.manifests import SITE_LABEL
-from courseyard.hub.planned import PlannedSpawner
+from courseyard.hub.planned import all_spawners
 from courseyard.hub.podspawner import CoursePodSpawner
 from courseyard.hub.runtime import Runtime
 from courseyard.settings import KubernetesSettings
@@ -53,7 +52,7 @@ async def remove_forever(runtime: Runtime) -> None:
 async def _remove(runtime: Runtime) -> None:
     site = runtime.site.kubernetes
     pods = await _pods(site)
-    known = frozenset(spawner.pod_name for spawner in _spawners() if spawner.active)
+    known = frozenset(spawner.pod_name for spawner in all_spawners() if spawner.active)
     for name in orphans(pods, known, site.site_label, datetime.now(UTC)):
         runtime.log.warning("Removing the pod %s, which no server has", name)
         await shared_client("CoreV1Api").delete_namespaced_pod(name, site.users_namespace)
@@ -73,10 +72,3 @@ async def _pods(site: KubernetesSettings) -> list[Mapping[str, Any]]:
     )
     listed: list[Mapping[str, Any]] = json.loads(await found.read())["items"]
     return listed
-
-
-def _spawners() -> Iterable[Any]:
-    for user in JupyterHub.instance().users.values():
-        for spawner in user.spawners.values():
-            if isinstance(spawner, PlannedSpawner):
-                yield spawner

@@ -8,17 +8,24 @@ browser or a token sends is not read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
+from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import Spawner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Unicode
 
 from courseyard.access import Role
 from courseyard.backends.base import Exit, ExitReason
-from courseyard.errors import CourseyardError, DeniedError, OutOfMemoryError_, StartError
+from courseyard.errors import (
+    AgentDownError,
+    CourseyardError,
+    DeniedError,
+    OutOfMemoryError_,
+    StartError,
+)
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING, Runtime
@@ -140,11 +147,18 @@ class PlannedSpawner(Spawner):
             async with asyncio.timeout(timeout):
                 while not answer.done():
                     await asyncio.wait({answer}, timeout=_POLL_SECONDS)
-                    if not answer.done() and (exit_ := await self.exit()):
+                    if not answer.done() and (exit_ := await self._exit_if_told()):
                         raise _ended_in_start(exit_)
             await answer
         finally:
             answer.cancel()
+
+    async def _exit_if_told(self) -> Exit | None:
+        """How the server ended; None also while nobody answers who could say."""
+        try:
+            return await self.exit()
+        except AgentDownError:
+            return None
 
     async def _tail(self) -> str:
         """The last lines of the server's log, for staff alone; "" when there are none."""
@@ -219,6 +233,14 @@ class TooManyServersError(DeniedError):
     """The person runs as many servers as the site allows at once."""
 
     reason = "too-many-servers"
+
+
+def all_spawners() -> Iterator[PlannedSpawner]:
+    """The spawners of everybody whom the hub has in its memory."""
+    for user in list(JupyterHub.instance().users.values()):
+        for spawner in list(user.spawners.values()):
+            if isinstance(spawner, PlannedSpawner):
+                yield spawner
 
 
 def check_limit(user: Any, name: str, limit: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -100,8 +99,7 @@ def _make(folder: int, name: str, entry: Entry, real_ids: bool) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=folder)
     with _descriptor(folder, name) as number:
-        found = os.fstat(number)
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o777 != 0o700:
+        if not walk.is_new(number):
             return  # made by somebody else in the meantime; the next comparison looks at it
         _settle(number, entry, real_ids)
 

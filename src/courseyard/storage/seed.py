@@ -90,6 +90,8 @@ def _make_folder(folder: int, name: str, course: Course, mode: int) -> None:
         return
     number = os.open(name, _LIST, dir_fd=folder)
     try:
+        if not walk.is_new(number):
+            return  # somebody put theirs there in the meantime: it is not ours to give away
         _own(number, course)
         os.fchmod(number, 0o2770 if mode == 0o660 else 0o2775)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def open_folder(root: int, path: str) -> int:
         os.close(current)
         raise
     return current
+
+
+def is_new(number: int) -> bool:
+    """Whether an open folder is one that this process just made: its own, private and empty.
+
+    Between making a folder and opening it, who writes its parent may have put another there.
+    """
+    found = os.fstat(number)
+    private = stat.S_IMODE(found.st_mode) & 0o777 == 0o700
+    return found.st_uid == os.geteuid() and private and not os.listdir(number)
 
 
 @contextlib.contextmanager

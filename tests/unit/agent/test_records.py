@@ -105,10 +105,10 @@ def test_tidying_meets_a_record_that_is_being_written(
 ) -> None:
     put = records._put
 
-    def tidied(folder: Path, content: bytes) -> None:
+    def tidied(folder: Path, content: bytes, wait: bool) -> None:
         age(folder)
         agent.tidy(DAY)
-        put(folder, content)
+        put(folder, content, wait)
 
     monkeypatch.setattr(records, "_put", tidied)
     kept.write(record())
@@ -154,16 +154,19 @@ def test_tidying_races_writing(
 def test_a_write_that_fails_leaves_what_was_there(
     kept: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.write(record(port=1))
+    me = Known(pid=1, start=1)
+    kept.write(record(port=1, outer=me))
 
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(records.os, "fsync", full)
-    for changed in (record(port=2), record("bob.algo.2")):
+    for changed in (record(port=2, outer=me), record("bob.algo.2", outer=me)):
         with pytest.raises(OSError, match="No space"):
             kept.write(changed)
-    assert [found for found in kept.all() if isinstance(found, Record)] == [record(port=1)]
+    assert [found for found in kept.all() if isinstance(found, Record)] == [
+        record(port=1, outer=me)
+    ]
     assert [path.name for path in kept.folder.iterdir()] == ["alice.algo.1"]
 
 
