@@ -108,7 +108,7 @@ def allowed(
     return sees and has_folders and (listed or not course.restrict_submit)
 
 
-@cases(4000)
+@cases(2000)
 @given(SEEDS)
 def test_nobody_gets_more_or_less_than_the_domain_says(seed: int) -> None:
     dice = Dice(seed)
