@@ -17,7 +17,7 @@ from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.hints import did_you_mean, shown
 from courseyard.images.catalog import parse_wish
 from courseyard.registry.override import PARSERS, is_reserved_variable, never_allowed
-from courseyard.settings import FORMS, LOWEST_ID, SITE_FILE, Site
+from courseyard.settings import FORMS, LOWEST_ID, SITE_FILE, ServerSettings, Site
 from courseyard.units import format_bytes
 from courseyard.yamlfile import Document, VanishedError, read_yaml
 
@@ -257,14 +257,7 @@ def _check_people(site: Site) -> Iterator[Found]:
 
 def _check_servers(site: Site) -> Iterator[Found]:
     servers = site.servers
-    for key in ("mem_guarantee", "mem_guarantee_instructor"):
-        if getattr(servers, key) > servers.mem_limit:
-            yield (
-                ("servers", key),
-                f"is over `mem_limit`, which is {format_bytes(servers.mem_limit)}",
-            )
-    if servers.cpu_guarantee > servers.cpu_limit:
-        yield ("servers", "cpu_guarantee"), f"is over `cpu_limit`, which is {servers.cpu_limit:g}"
+    yield from _check_guarantees(servers)
     for key in ("mem_limit", "cpu_limit", "tmp_size", "shm_size", "start_timeout", "http_timeout"):
         if getattr(servers, key) <= 0:
             yield ("servers", key), "must be more than 0"
@@ -284,6 +277,22 @@ def _check_servers(site: Site) -> Iterator[Found]:
             yield path, f"{shown(key)} is not the name of a KubeSpawner setting"
         elif key in PARSERS:
             yield path, f"{key} is allowed already; leave it out"
+
+
+def _check_guarantees(servers: ServerSettings) -> Iterator[Found]:
+    """A guarantee over its limit, told at the one of the two that the file holds."""
+    for key, limit_key, say in (
+        ("mem_guarantee", "mem_limit", format_bytes),
+        ("mem_guarantee_instructor", "mem_limit", format_bytes),
+        ("cpu_guarantee", "cpu_limit", "{:g}".format),
+    ):
+        guarantee, limit = getattr(servers, key), getattr(servers, limit_key)
+        if limit <= 0 or guarantee <= limit:
+            continue
+        if key in servers.model_fields_set:
+            yield ("servers", key), f"is over `{limit_key}`, which is {say(limit)}"
+        else:
+            yield ("servers", limit_key), f"is under `{key}`, which is {say(guarantee)}"
 
 
 def _check_proxy(site: Site) -> Iterator[Found]:

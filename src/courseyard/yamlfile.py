@@ -25,6 +25,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 from courseyard.errors import Problem, SettingsError, Severity
+from courseyard.yamlplaces import Place, places
 from courseyard.yamlscalars import (
     CONSTANTS,
     FIRST_OF_NUMBER,
@@ -69,8 +70,8 @@ class Document:
     warnings: list[Problem] = field(default_factory=list)
 
     @cached_property
-    def _root(self) -> Any:
-        return _LineParser(self.source).get_single_node()
+    def _root(self) -> Place:
+        return places(self.source)
 
     @cached_property
     def _lines(self) -> Lines:
@@ -80,7 +81,7 @@ class Document:
         """The line of a key or item, such as ``("students", 3)``; of its nearest parent if absent."""
         node, mark = self._root, None
         for step in path:
-            found = _child(node, step)
+            found = node.child(step)
             if found is None:
                 break
             node, mark = found
@@ -336,32 +337,3 @@ class _Builder:
 
 class _Merge:
     """The key ``<<``."""
-
-
-class _LineParser(CParser):
-    """Composes nodes without resolving their tags: only their places are wanted."""
-
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        return ""
-
-    def descend_resolver(self, parent: Any, index: Any) -> None: ...
-
-    def ascend_resolver(self) -> None: ...
-
-
-def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
-    """The node at ``step`` of ``node``, and the mark where it starts."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-        if not 0 <= step < len(node.value):
-            return None
-        item = node.value[step]
-        return item, item.start_mark
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    merged: list[Any] = []
-    for key, value in node.value:
-        if key.value == step:
-            return value, key.start_mark
-        if key.value == "<<":
-            merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
-    return next((found for source in merged if (found := _child(source, step))), None)

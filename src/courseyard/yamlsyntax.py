@@ -104,6 +104,9 @@ def syntax_problem(error: yaml.YAMLError, source: bytes) -> tuple[int, str]:
     before = _BREAK.split(text[: mark.index])[-1]
     here = text[mark.index : mark.index + 1]
     indent = before[: len(before) - len(before.lstrip())]
+    unseen = next((c for c in before if c.encode() in _YAMLS_OWN), None)
+    if unseen is not None:
+        return line, f"a line break that editors do not show (U+{ord(unseen):04X}); delete it"
     if "\t" in indent or here == "\t":
         return line, "a tab stands in this line; delete it and write spaces instead"
     # What was opened and not closed is mended where it begins.

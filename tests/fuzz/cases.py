@@ -33,13 +33,17 @@ def cases(
         if shared:
             _short[f"{test.__module__}.{test.__qualname__}"] = short
 
+        ready: list[Callable[..., None]] = []  # the test with its settings, which it takes but once
+
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
+            if ready:
+                return ready[0](*args, **kwargs)
             many = short
             if _WANTED:
                 share = max(short, _WANTED * short // sum(_short.values())) if shared else 0
                 many = share or short * 10
-            settings(
+            limits = settings(
                 max_examples=many,
                 deadline=None,
                 derandomize=not _WANTED,
@@ -47,7 +51,9 @@ def cases(
                 print_blob=True,
                 phases=[Phase.explicit, Phase.generate, Phase.target, Phase.shrink],
                 suppress_health_check=list(HealthCheck),
-            )(test)(*args, **kwargs)
+            )
+            ready.append(limits(test))
+            return ready[0](*args, **kwargs)
 
         return run
 

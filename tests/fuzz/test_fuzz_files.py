@@ -67,6 +67,7 @@ def test_the_good_ones_are_good() -> None:
 @given(damaged(COURSE) | st.binary(max_size=200))
 @example(b'"a\\nb": 1\n')
 @example(b'"\\e[2J": 1\n')
+@example(b"x-a: &a 1\nx-b: &a 2\nuid: x\n")
 @example('x-a: "\u2028"\nuid: x\n'.encode())
 def test_course_files(source: bytes) -> None:
     found = read_course(source, PATH, RULES)

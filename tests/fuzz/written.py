@@ -101,7 +101,7 @@ x-own: {anything: 1}
 #: What an editor, a copy, a merge or somebody clever puts into a file.
 PIECES = [
     *("\t", "\r", "\r\n", "\n", "\x00", "\ufeff", "\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1b[2J"),
-    *("&a ", "*a", "*a\n", "<<: *a\n", "<<: [*a, *a]\n", "<<: 1\n", "? ", "? [a]\n: b\n", "!!str "),
+    *("&own ", "*own", "x-b: &own {a: 1}\n", "&a ", "*a", "*a\n", "<<: *a\n", "<<: [*a, *a]\n", "<<: 1\n", "? ", "? [a]\n: b\n", "!!str "),
     *("!!python/object/apply:os.system [id]", "---\n", "...\n", "%YAML 1.1\n---\n", "# x\n", "- "),
     *(": ", ":", "{", "}", "[", "]", ",", "|", ">", "|2-\n", "'", '"', "\\", "\\x00", '"\\ud800"'),
     *("@", "`", "~", "null", "yes", "0x1F", "0o17", ".inf", ".nan", "1e999", "1" * 5000, "-1"),

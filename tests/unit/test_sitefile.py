@@ -104,7 +104,7 @@ proxy:
     ("text", "expected"),
     [
         ("servers: {mem_limit: 1G, mem_guarantee: 2G}", "servers.mem_guarantee: is over"),
-        ("servers: {mem_limit: 900M}", "servers.mem_guarantee_instructor: is over"),
+        ("servers: {mem_limit: 900M}", "servers.mem_limit: is under `mem_guarantee_instructor`"),
         ("servers: {cpu_guarantee: 9}", "servers.cpu_guarantee: is over `cpu_limit`, which is 4"),
         ("servers: {tmp_size: 0}", "servers.tmp_size: must be more than 0"),
         ("servers: {environment: {PATH: x}}", "is set by Courseyard or JupyterHub"),
@@ -162,7 +162,7 @@ proxy:
         ('environments: {a: {name: "A\\nB"}}', "control character"),
         ('name: "A\\nB"', "name: holds a control character"),
         ("folder: /etc", "folder: unknown key"),
-        ("name: [", "not valid YAML"),
+        ("name: [", "bracket is never closed"),
         ("- a", "is a list"),
     ],
 )

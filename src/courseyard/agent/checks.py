@@ -18,6 +18,8 @@ from courseyard.plan.model import Identity, Mount, ServerPlan, StorageKind, Stor
 from courseyard.settings import LOWEST_ID, Site
 
 HUB_ADDRESS = "COURSEYARD_HUB_ADDRESS"
+#: The most that `useradd` and LDAP let through are 32; a site's pattern may be wider.
+LONGEST_NAME = 256
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SMALLEST_MEMORY = 64 * 1024**2
 _PID_MAX = 4 * 1024**2
@@ -38,6 +40,13 @@ def refuse(detail: str) -> AgentRefusedError:
 
 
 def check_username(site: Site, username: str) -> None:
+    """Refuse a name that no account of the site can have.
+
+    Raises:
+        AgentRefusedError: as it says.
+    """
+    if len(username) > LONGEST_NAME:
+        raise refuse(f"a username of {len(username)} letters")
     if username == "root" or not re.fullmatch(site.people.username_pattern, username):
         raise refuse(f"the username {username!r}")
     if "/" in username or ":" in username or username in (".", "..") or not username.isprintable():

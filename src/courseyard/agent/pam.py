@@ -12,6 +12,8 @@ SERVICE = "login"
 
 def login(username: str, password: str) -> bool:
     """Whether PAM lets ``username`` in with ``password``. Blocks; a wrong one waits two seconds."""
+    if "\0" in username + password:
+        return False  # PAM would read it as its end, and take a password for a longer one
     try:
         pamela.authenticate(username, password, service=SERVICE)
         pamela.check_account(username, service=SERVICE)

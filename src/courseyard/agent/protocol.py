@@ -58,7 +58,7 @@ class EnsureStorage(Message):
 
 class PamLogin(Message):
     op: Literal["pam-login"] = "pam-login"
-    username: str = Field(max_length=64)
+    username: str = Field(max_length=256)
     password: SecretStr = Field(max_length=1024)
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS = 200  # at once
 _FIRST_LINE = 10.0  # seconds until a request has come
+_ANSWER = 30.0  # seconds that an answer may take to be read
 _HIDDEN = frozenset({checks.HUB_ADDRESS})
 
 
@@ -277,4 +278,9 @@ def _another(path: Path) -> AgentError:
 
 async def _send(writer: asyncio.StreamWriter, answer: protocol.Answer) -> None:
     writer.write(answer.model_dump_json().encode() + b"\n")
-    await writer.drain()
+    try:
+        async with asyncio.timeout(_ANSWER):
+            await writer.drain()
+    except TimeoutError:
+        writer.transport.abort()  # what it did not read goes too
+        raise

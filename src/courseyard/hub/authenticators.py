@@ -14,7 +14,14 @@ from jupyterhub.auth import Authenticator
 from tornado import web  # type: ignore[attr-defined]
 from traitlets.utils.importstring import import_item
 
-from courseyard.errors import CourseyardError, SettingsError, SourceDownError, UnknownPersonError
+from courseyard.agent.checks import check_username
+from courseyard.errors import (
+    AgentRefusedError,
+    CourseyardError,
+    SettingsError,
+    SourceDownError,
+    UnknownPersonError,
+)
 from courseyard.hub.failure import log_line
 from courseyard.hub.home import words
 from courseyard.hub.passwords import Passwords
@@ -22,7 +29,7 @@ from courseyard.hub.runtime import Runtime
 from courseyard.hub.tries import TooManyTriesError, Try
 from courseyard.hub.visitors import address_of
 
-#: Longest username or password that is looked at.
+#: Longest username or password that can be right.
 _LONGEST = 1024
 #: Shown by a browser that has logged in with a name before: ``name:random``, signed by the hub.
 _BROWSER = "courseyard-browser"
@@ -40,7 +47,9 @@ class KnownPeople(Authenticator):
         Raises:
             HTTPError: 429 when there were too many tries; 403 when nobody knows the account; 503.
         """
-        given = data.get("username") if isinstance(data, dict) else None
+        if isinstance(data, dict):
+            data.setdefault("username", "")  # JupyterHub's refusal names it
+        given = data["username"] if isinstance(data, dict) else None
         name = self.normalize_username(given[:_LONGEST]) if isinstance(given, str) else None
         attempt = self._begin(handler, name)
         try:
@@ -113,8 +122,10 @@ class DemoAuthenticator(Authenticator):
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         """The username when the password is right, else None."""
-        username = data.get("username", "")[:_LONGEST]
-        given = data.get("password", "")[:_LONGEST].encode()
+        username, password = data.get("username", ""), data.get("password", "")
+        if max(len(username), len(password)) > _LONGEST:
+            return None
+        given = password.encode()
         try:
             passwords = await asyncio.to_thread(self._passwords.current)
         except SettingsError as error:
@@ -133,11 +144,17 @@ class PamAuthenticator(Authenticator):
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         """The username when PAM says yes, else None."""
-        username = data.get("username", "")[:_LONGEST]
+        username, password = data.get("username", ""), data.get("password", "")
+        name = self.normalize_username(username)
         try:
-            right = await self.runtime.agent.pam_login(
-                self.normalize_username(username), data.get("password", "")[:_LONGEST]
-            )
+            # The agent's own rule, asked here: such a name is wrong like any other, and no fault.
+            check_username(self.runtime.site, name)
+        except AgentRefusedError:
+            return None
+        if len(password) > _LONGEST:
+            return None
+        try:
+            right = await self.runtime.agent.pam_login(name, password)
         except CourseyardError as error:
             self.log.error("Log-in not possible: %s", log_line(error))  # noqa: TRY400
             raise web.HTTPError(503, words.LOGIN_DOWN) from error
