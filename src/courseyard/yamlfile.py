@@ -12,8 +12,6 @@ time. Lines cost nothing until somebody asks for one (:meth:`Document.line`).
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 from courseyard.errors import Problem, SettingsError, Severity
+from courseyard.inside import RefusedFileError, read_inside
 from courseyard.yamlplaces import Place, places
 from courseyard.yamlscalars import (
     CONSTANTS,
@@ -112,40 +111,21 @@ def read_yaml(path: Path) -> Document:
     return parse_yaml(read_bytes(path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a regular file of at most :data:`MAX_BYTES`; never waits, never reads more.
+def read_bytes(path: Path, *, within: Path | None = None) -> bytes:
+    """The bytes of a file that people write (:func:`courseyard.inside.read_inside`), of at most
+    :data:`MAX_BYTES`.
 
     Raises:
         VanishedError, YamlError: as :func:`read_yaml`.
     """
     try:
-        # Opening a FIFO waits for its writer without O_NONBLOCK.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return read_inside(path, MAX_BYTES, within=within)
     except FileNotFoundError:
         raise VanishedError(path, 0, "there is no such file") from None
+    except RefusedFileError as error:
+        raise YamlError(path, 0, str(error)) from None
     except OSError as error:
         raise YamlError(path, 0, f"cannot be opened: {_reason(error)}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise YamlError(path, 0, "is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise YamlError(path, 0, _too_large())
-        data = b""
-        while len(data) <= MAX_BYTES:
-            part = os.read(descriptor, MAX_BYTES + 1 - len(data))
-            if not part:
-                return data
-            data += part
-        raise YamlError(path, 0, _too_large())
-    except OSError as error:
-        raise YamlError(path, 0, f"cannot be read: {_reason(error)}") from None
-    finally:
-        os.close(descriptor)
-
-
-def _too_large() -> str:
-    return f"is larger than {MAX_BYTES // 1024 // 1024} MiB; such files hold settings, not data"
 
 
 def _reason(error: OSError) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from courseyard.errors import SettingsError
 from courseyard.networks import parse_network
 from courseyard.settings import KubernetesSettings
+from courseyard.yamlfile import read_bytes
 
 _MARK = "      # courses\n"
 _DEFAULT = KubernetesSettings().namespace
@@ -65,9 +66,10 @@ def trusted_proxies(folder: Path) -> frozenset[str]:
 
     Raises:
         ValueError: something else stands there.
+        SettingsError: a manifest cannot be read.
     """
     files = (folder / "kustomization.yaml", *sorted(folder.glob("kubernetes/**/*.yaml")))
-    found = [_TRUST.search(file.read_text(encoding="utf-8")) for file in files]
+    found = [_TRUST.search(read_bytes(file).decode()) for file in files]
     return frozenset(
         parse_network(each) for match in found if match for each in match[1].split(",")
     )

@@ -12,10 +12,10 @@ from typing import Any
 
 from courseyard.backends.kubernetes.check.wanted import KUSTOMIZATION
 from courseyard.cli import clusterfiles
-from courseyard.errors import Problem, Severity
+from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.hints import some
 from courseyard.settings import SITE_FILE, Site
-from courseyard.yamlfile import Document, YamlError, read_yaml
+from courseyard.yamlfile import Document, YamlError, read_bytes, read_yaml
 
 _COURSES = "courseyard-courses"
 _ROUTES = "secrets/routes-token"
@@ -43,7 +43,10 @@ def _of_trust(site: Site, file: Path) -> Iterator[Problem]:
     wanted = site.proxy.trusted_proxies
     try:
         given = clusterfiles.trusted_proxies(site.folder)
-    except (OSError, ValueError) as error:
+    except SettingsError as error:
+        yield from error.problems
+        return
+    except ValueError as error:
         yield Problem(file, 0, "patches", f"the proxies' argument cannot be read: {error}")
         return
     if given == frozenset(wanted):
@@ -60,8 +63,8 @@ def _of_trust(site: Site, file: Path) -> Iterator[Problem]:
 
 def _of_token(file: Path) -> Iterator[Problem]:
     try:
-        token = file.read_bytes()
-    except OSError:
+        token = read_bytes(file)
+    except SettingsError:
         return  # kubectl says that it is not there; others than its owner cannot read it
     if not _SOUND_TOKEN.fullmatch(token):
         message = (

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from courseyard.errors import SettingsError
+from courseyard.yamlfile import VanishedError, read_bytes
 
 FILE = "passwords.yaml"
 _HEADER = (
@@ -36,10 +37,10 @@ def read(folder: Path) -> dict[str, str]:
     """
     file = folder / FILE
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
+        content = yaml.safe_load(read_bytes(file).decode()) or {}
+    except VanishedError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (SettingsError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(
             f"{FILE} cannot be read.",
             "Correct it, or remove it: `courseyard up` makes a new one.",

@@ -19,6 +19,7 @@ from courseyard.errors import PlanError, Problem, SettingsError, Severity
 from courseyard.images.catalog import Release, parse_wish
 from courseyard.plan.build import image_wishes
 from courseyard.registry.lifecycle import state
+from courseyard.yamlfile import VanishedError, read_bytes
 
 #: Beside the overlays, since it is the site's own: its kustomization.yaml names it.
 FILE = Path("kubernetes", "prepuller.yaml")
@@ -105,10 +106,10 @@ def problems(known: Known) -> Iterator[Problem]:
     """
     file = known.site.folder / FILE
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = yaml.safe_load(read_bytes(file).decode())
+    except VanishedError:
         return
-    except (OSError, ValueError, yaml.YAMLError):
+    except (SettingsError, ValueError, yaml.YAMLError):
         found = None
     there = manifests.images_of(found)
     registry = known.site.kubernetes.registry

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from courseyard.errors import SettingsError
+from courseyard.inside import RefusedFileError, opened_inside, read_all
 from courseyard.settings import Site
 from courseyard.stamp import Stamp, stamp_of
+from courseyard.yamlfile import MAX_BYTES
 
 PASSWORDS_FILE = "passwords.yaml"
 
@@ -50,11 +53,15 @@ def read_passwords(site: Site) -> dict[str, str]:
     """
     file: Path = site.folder / PASSWORDS_FILE
     try:
-        # A volume of a cluster is seen by the containers that mount it, whatever the modes say.
-        if site.backend == "sandbox" and file.stat().st_mode & 0o077:
-            raise SettingsError(f"{PASSWORDS_FILE} can be read by others.", "Run chmod 600 on it.")
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        with opened_inside(file) as number:
+            # A volume of a cluster is seen by the containers that mount it, whatever its modes say.
+            if site.backend == "sandbox" and os.fstat(number).st_mode & 0o077:
+                raise SettingsError(
+                    f"{PASSWORDS_FILE} can be read by others.", "Run chmod 600 on it."
+                )
+            text = read_all(number, MAX_BYTES).decode()
+        content = yaml.load(text, Loader=yaml.CSafeLoader) or {}
+    except (OSError, ValueError, yaml.YAMLError, RefusedFileError) as error:
         raise _unreadable(error) from error
     if not isinstance(content, dict) or not all(
         isinstance(item, str) for pair in content.items() for item in pair

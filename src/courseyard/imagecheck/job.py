@@ -24,6 +24,7 @@ from courseyard.plan.mounts import COURSE, COURSEDATA, EXCHANGE, NOTEBOOKS, PEOP
 from courseyard.registry.course import Course
 from courseyard.registry.lifecycle import state
 from courseyard.settings import GroupSetting, PeopleSettings, Site
+from courseyard.yamlfile import VanishedError, read_bytes
 
 #: What every image must have; beside it all that the `.in` file of its lock file names.
 NEEDED = ("jupyterhub", "jupyter-server", "jupyterlab", "notebook", "nbgrader", "ipykernel")
@@ -174,8 +175,8 @@ def packages(image: Path | None) -> dict[str, str]:
 def required(image: Path) -> list[str]:
     """What the `.in` file beside ``image``, from which its lock file was made, names; if it is there."""
     try:
-        text = image.with_name(f"{image.name}.in").read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_bytes(image.with_name(f"{image.name}.in")).decode()
+    except VanishedError:
         return []
     return [normal(name) for name in re.findall(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)", text)]
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jupyterhub import handlers as stock
+from jupyterhub.apihandlers.base import API404
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web  # type: ignore[attr-defined]
@@ -152,6 +153,8 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/token", TokenPage),
     (r"/token/(a[0-9]+)", TokenEnd),
     (r"/api/users/([^/]+)/tokens", TokenListApi),
+    # Say whose a token or a cookie is; nothing has asked there since JupyterHub 2.
+    (r"/api/authorizations/(.*)", API404),
     (r"/api/users/([^/]+)/server", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)/progress", ProgressApi),

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from courseyard.hub.home import words
 from courseyard.hub.places import Places
+from courseyard.inside import RefusedFileError, read_inside
 from courseyard.settings import Branding, Site
 
 if TYPE_CHECKING:
     from courseyard.hub.runtime import Runtime
 
 STATIC = Path(__file__).parent.parent / "static"
+_LARGEST_LOGO = 1024 * 1024  # bytes
 _EMAIL = re.compile(r"[^@\s<>\"']+@[^@\s<>\"']+")
 
 
@@ -148,6 +150,6 @@ def logo(site: Site) -> tuple[bytes, str] | None:
     if kind not in ("image/svg+xml", "image/png"):
         return None
     try:
-        return file.read_bytes(), kind
-    except OSError:
+        return read_inside(file, _LARGEST_LOGO), kind
+    except (OSError, RefusedFileError):
         return None

@@ -9,8 +9,9 @@ from courseyard.backends.kubernetes.check import claims
 from courseyard.backends.kubernetes.check.look import account_of, referenced
 from courseyard.backends.kubernetes.check.seen import PATHS, Seen
 from courseyard.backends.kubernetes.check.wanted import Generated, Manifests, Wanted
-from courseyard.errors import Problem, Severity
+from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.settings import KubernetesSettings
+from courseyard.yamlfile import read_bytes
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _USERS_OF = "courseyard/users-of"
@@ -57,10 +58,10 @@ def _of_files(manifests: Manifests) -> Iterator[Problem]:
         data = {}
         for key, path in made.files:
             try:
-                data[key] = path.read_text(encoding="utf-8", errors="replace")
-            except OSError as error:
+                data[key] = read_bytes(path, within=made.file.parent).decode(errors="replace")
+            except SettingsError as error:
                 yield made.problem(
-                    f"its file {path} cannot be read ({(error.strerror or 'no reason').lower()}), so "
+                    f"its file {path} cannot be read ({error.problems[0].message}), so "
                     "`kubectl apply -k` stops: put it there, or take its line away"
                 )
         yield from _of_size(made, sum(len(text.encode()) for text in data.values()), data)

@@ -137,7 +137,7 @@ def _resource(
         yield from _kustomization(path, depth - 1)
     elif path.is_file():
         try:
-            for line, data in _documents(path):
+            for line, data in _documents(path, listed_in.parent):
                 about = data.get("metadata") or {}
                 kind, name = str(data.get("kind")), str(about.get("name"))
                 yield Wanted(path, line, kind, str(about.get("namespace") or ""), name, data)
@@ -148,13 +148,14 @@ def _resource(
         yield Problem(listed_in, 0, "resources", message)
 
 
-def _documents(file: Path) -> Iterator[tuple[int, Object]]:
-    """The mappings of a file of several documents, each with its line.
+def _documents(file: Path, within: Path | None = None) -> Iterator[tuple[int, Object]]:
+    """The mappings of a file of several documents, each with its line; kubectl too reads a file
+    only below the folder ``within`` that names it.
 
     Raises:
         SettingsError: it cannot be read; ``problems`` holds the one problem.
     """
-    loader = yaml.CSafeLoader(read_bytes(file))
+    loader = yaml.CSafeLoader(read_bytes(file, within=within))
     try:
         while loader.check_node():
             node: Any = loader.get_node()
