@@ -80,7 +80,9 @@ class Actor:
         """Words that run a command as this person, under a passwd file that knows the name."""
         passwd = self.folder / "passwd"
         uid = self.uid if AS_ROOT else os.geteuid()
-        passwd.write_text(f"{self.name}:x:{uid}:{self.gid}::{self.folder / 'home'}:/bin/sh\n")
+        passwd.write_text(
+            f"{self.name}:x:{uid}:{self.gid}:{self.name.title()}:{self.folder / 'home'}:/bin/sh\n"
+        )
         if not AS_ROOT:
             return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
         # A mount namespace by root, so that every UID and GID stays real.
