@@ -21,20 +21,23 @@ _ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
         "mq_open": 240, "prlimit64": 302, "setpriority": 141, "ioprio_set": 251,
-        "sched_setparam": 142, "sched_setscheduler": 144, "sched_setattr": 314,
+        "sched_setscheduler": 144, "sched_setattr": 314,
     },
     "aarch64": {
         "mq_open": 180, "prlimit64": 261, "setpriority": 140, "ioprio_set": 30,
-        "sched_setparam": 118, "sched_setscheduler": 119, "sched_setattr": 274,
+        "sched_setscheduler": 119, "sched_setattr": 274,
     },
 }  # fmt: skip
 #: The argument that says whose; 0 is the caller.
 _WHOSE = {
-    "prlimit64": _FIRST, "sched_setparam": _FIRST, "sched_setscheduler": _FIRST,
-    "sched_setattr": _FIRST, "setpriority": _SECOND, "ioprio_set": _SECOND,
+    "prlimit64": _FIRST, "sched_setscheduler": _FIRST, "sched_setattr": _FIRST,
+    "setpriority": _SECOND, "ioprio_set": _SECOND,
 }  # fmt: skip
 #: The first argument that means all processes of a user (PRIO_USER, IOPRIO_WHO_USER).
 _EVERYBODY = {"setpriority": 2, "ioprio_set": 3}
+#: The second argument with which anybody's may be named: ZeroMQ gives its threads the usual
+#: scheduler (SCHED_OTHER), which changes nothing.
+_USUAL = {"sched_setscheduler": 0}
 
 
 def _step(code: int, value: int, true: int = 0, false: int = 0) -> bytes:
@@ -43,14 +46,16 @@ def _step(code: int, value: int, true: int = 0, false: int = 0) -> bytes:
 
 def _own_alone(name: str, number: int) -> list[bytes]:
     """Only for the calling process itself."""
-    body = [_step(_LD_WORD, _WHOSE[name]), _step(_JEQ, 0, 1, 0), _step(_RET, _ERRNO | errno.EPERM)]
+    refuse, allow = _step(_RET, _ERRNO | errno.EPERM), _step(_RET, _ALLOW)
+    body = [_step(_LD_WORD, _WHOSE[name])]
+    if name in _USUAL:
+        body += [_step(_JEQ, 0, 3, 0), _step(_LD_WORD, _SECOND), _step(_JEQ, _USUAL[name], 1, 0)]
+    else:
+        body += [_step(_JEQ, 0, 1, 0)]
+    body += [refuse]
     if name in _EVERYBODY:
-        body += [
-            _step(_LD_WORD, _FIRST),
-            _step(_JEQ, _EVERYBODY[name], 0, 1),
-            _step(_RET, _ERRNO | errno.EPERM),
-        ]
-    body.append(_step(_RET, _ALLOW))
+        body += [_step(_LD_WORD, _FIRST), _step(_JEQ, _EVERYBODY[name], 0, 1), refuse]
+    body += [allow]
     return [_step(_JEQ, number, 0, len(body)), *body]
 
 
