@@ -22,7 +22,7 @@ import pytest
 from courseyard.backends.sandbox import grading
 from courseyard.images.build import build_image
 from courseyard.plan.model import StorageKind, StorageNeed
-from courseyard.plan.nbgrader import fixed
+from courseyard.plan.nbgrader import EXCHANGE_PARTS, fixed
 from courseyard.singleuser import configuration
 from courseyard.storage.apply import ensure
 
@@ -81,7 +81,9 @@ class Actor:
         """Words that run a command as this person, under a passwd file that knows the name."""
         passwd = self.folder / "passwd"
         uid = self.uid if AS_ROOT else os.geteuid()
-        passwd.write_text(f"{self.name}:x:{uid}:{self.gid}::{self.folder / 'home'}:/bin/sh\n")
+        passwd.write_text(
+            f"{self.name}:x:{uid}:{self.gid}:{self.name.title()}:{self.folder / 'home'}:/bin/sh\n"
+        )
         if not AS_ROOT:
             return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
         # A mount namespace by root, so that every UID and GID stays real.
@@ -98,7 +100,8 @@ class Actor:
             number = listening.fileno()
             process = subprocess.Popen(
                 [*self.as_myself(), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",
-                 "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+                 "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+                 "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--tmpfs", "/tmp",
                  "--ro-bind", str(self.image), str(self.image),
                  "--ro-bind", str(PROGRAM), "/mnt",
                  str(self.image / "bin" / "python"), "-I", "/mnt/grading/runner.py"],
@@ -205,6 +208,7 @@ def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> 
             "path_includes_course": True,
             "timezone": "Europe/Helsinki",
         },
+        "ExchangeFactory": dict(EXCHANGE_PARTS),
         "Execute": {"timeout": 240},
         "Validator": {"validate_all": True},
     }

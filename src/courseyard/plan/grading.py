@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from courseyard.plan.context import Context
 from courseyard.plan.identity import student_identity
-from courseyard.plan.model import Grading, Mount
+from courseyard.plan.model import Grading, Identity, Mount
 from courseyard.plan.mounts import COURSE, COURSEDATA, Storage, mount
 from courseyard.plan.nbgrader import REHEARSAL_VARIABLE
 
+#: Who graded code seems to be.
+USERNAME = "grader"
 _REASON = "students' work may need it when it is graded"
 
 
@@ -21,10 +23,16 @@ def grading_of(ctx: Context, storage: Storage, environment: dict[str, str]) -> G
     if not ctx.teaching or not storage.has(COURSE):
         return None
     return Grading(
-        identity=student_identity(ctx),
+        identity=nobodys(student_identity(ctx)),
         mounts=tuple(_mounts(ctx, storage)),
         environment=_environment(environment),
     )
+
+
+def nobodys(identity: Identity) -> Identity:
+    """The same rights under a name that says nothing of whoever grades."""
+    names = {"username": USERNAME, "full_name": "", "email": "", "home": f"/home/{USERNAME}"}
+    return identity.model_copy(update=names)
 
 
 def _mounts(ctx: Context, storage: Storage) -> list[Mount]:

@@ -21,6 +21,13 @@ REHEARSAL_VARIABLE = "NBGRADER_REHEARSAL_EXCHANGE"
 APPEND_FILE = f"{COURSE}/etc.jupyter.nbgrader_config.py.append"
 #: Instead of nbgrader's own, which follows links and believes names (singleuser/courseyard_nbgrader).
 COLLECT = "courseyard_nbgrader.collect.ExchangeCollect"
+#: The same for everybody: whole or not at all.
+EXCHANGE_PARTS = {
+    "fetch_assignment": "courseyard_nbgrader.fetch.ExchangeFetchAssignment",
+    "fetch_feedback": "courseyard_nbgrader.fetch.ExchangeFetchFeedback",
+    "list": "courseyard_nbgrader.fetch.ExchangeList",
+    "submit": "courseyard_nbgrader.submit.ExchangeSubmit",
+}
 #: nbgrader's own list (nbgrader/converters/autograde.py), with the kernel in a sandbox of its own.
 AUTOGRADE = (
     "courseyard_nbgrader.execute.Execute",
@@ -77,6 +84,7 @@ def _config(ctx: Context, slug: str, teaching: bool) -> dict[str, dict[str, Any]
             "path_includes_course": True,
             "timezone": ctx.site.timezone,
         },
+        "ExchangeFactory": dict(EXCHANGE_PARTS),
         "Execute": {"timeout": _TIMEOUT},
         "Validator": {"validate_all": True},
     }

@@ -131,13 +131,16 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install() -> None:
+def install(code: bytes | None = None) -> None:
     """Put this process and all that it starts under the filter, for good.
+
+    Args:
+        code: another filter than :func:`program`.
 
     Raises:
         OSError: the kernel refuses; on an architecture without a table nothing is done.
     """
-    code = program()
+    code = code or program()
     if code is None:
         return
     libc = ctypes.CDLL(None, use_errno=True)

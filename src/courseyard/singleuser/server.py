@@ -11,7 +11,11 @@ from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 
-FORMGRADER = "nbgrader.server_extensions.formgrader"
+#: Extensions of nbgrader → our module that mends them.
+MENDED = {
+    "nbgrader.server_extensions.formgrader": "formgrader",
+    "nbgrader.server_extensions.assignment_list": "assignments",
+}
 
 
 class InheritedSocketServer(ServerApp):
@@ -49,14 +53,17 @@ class InheritedSocketServer(ServerApp):
                 self.log.warning("%s is not in this server: its configuration is wrong", name)
 
         self.extension_manager.load_extension = load_one
-        if not self.jpserver_extensions.get(FORMGRADER):
-            super().load_server_extensions()
-            return
-        # Imported here alone: nbgrader is slow to import, and most servers do not need it.
-        formgrader = importlib.import_module(f"{__package__}.formgrader")
-        formgrader.prepare(self)
+        # Imported here alone: nbgrader is slow to import, and servers without a course do not need it.
+        mending = [
+            importlib.import_module(f"{__package__}.{name}")
+            for extension, name in MENDED.items()
+            if self.jpserver_extensions.get(extension)
+        ]
+        for module in mending:
+            module.prepare(self)
         super().load_server_extensions()
-        formgrader.mend(self)
+        for module in mending:
+            module.mend(self)
 
     def write_browser_open_files(self) -> None:
         """Nobody opens a browser in here; the files would hold the token."""

@@ -5,7 +5,7 @@ where other people write the parent: what lies there is theirs, and nobody's lin
 The one exception is ``users`` in the data of a course.
 
 ``inbound`` and ``feedback`` have the modes that nbgrader 0.9 gives them itself when course
-directories are shared by a group (nbgrader/exchange/default/release_*.py).
+directories are shared by a group (nbgrader/exchange/default/release_*.py); but for one bit.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _exchange(need: StorageNeed) -> Iterator[Entry]:
     yield Entry("exchange", 0, 0, 0o755)
     yield Entry(top, need.uid, need.gid, 0o2775)
     yield Entry(inner, need.uid, need.gid, 0o2775, kept=False)
-    yield Entry(f"{inner}/inbound", need.uid, need.gid, 0o2773, kept=False)
+    # Sticky, so that nobody moves away what another handed in.
+    yield Entry(f"{inner}/inbound", need.uid, need.gid, 0o3773, kept=False)
     yield Entry(f"{inner}/outbound", need.uid, need.gid, 0o2775, kept=False)
     yield Entry(f"{inner}/feedback", need.uid, need.gid, 0o2771, kept=False)
 

@@ -46,7 +46,7 @@ def test_made_once_and_then_nothing(tmp_path: Path) -> None:
     done = ensure(root, NEEDS, real_ids=False)
     assert [str(a) for a in planned] == [str(a) for a in done]
     assert (root / "u/05/alice").stat().st_mode & 0o7777 == 0o700
-    assert (root / "exchange/algo/algo/inbound").stat().st_mode & 0o7777 == 0o2773
+    assert (root / "exchange/algo/algo/inbound").stat().st_mode & 0o7777 == 0o3773
     assert (root / "course/algo/files/gradebook.db").stat().st_mode & 0o7777 == 0o660
     assert ensure(root, NEEDS, real_ids=False) == ()
 

@@ -76,7 +76,8 @@ def words(
             ordinary user's user namespace.
         notices: folder outside in which the agent leaves notices for the person.
         grading: folder outside with the socket of the server's sandbox for grading.
-        first: the program is the first process of its PID namespace, which nothing inside can kill.
+        first: for grading: the program is the first process of its PID namespace, which nothing inside
+            can kill, and no plan lies there, which would tell graded code of its instructor.
         resolver: address of a name server inside, where the plan has a network.
 
     Raises:
@@ -88,7 +89,7 @@ def words(
         *_namespaces(plan, real_ids),
         *(("--as-pid-1",) if first else ()),
         *_system(system),
-        *_etc(plan, places, resolver),
+        *_etc(plan, places, resolver, told=not first),
         *_writable(plan, places),
         *_image(system, image, places),
         *_programs(programs, places),
@@ -184,7 +185,7 @@ def _system(system: System) -> Iterator[Word]:
         yield from ("--symlink", target, path)
 
 
-def _etc(plan: ServerPlan, places: _Places, resolver: str) -> Iterator[Word]:
+def _etc(plan: ServerPlan, places: _Places, resolver: str, *, told: bool) -> Iterator[Word]:
     yield from places.folder("/etc/courseyard")
     who = plan.identity
     internet = plan.network == "full"
@@ -194,8 +195,9 @@ def _etc(plan: ServerPlan, places: _Places, resolver: str) -> Iterator[Word]:
         "/etc/nsswitch.conf": identity.nsswitch(internet=internet),
         "/etc/hosts": identity.hosts(HOSTNAME),
         "/etc/hostname": f"{HOSTNAME}\n",
-        PLAN_FILE: plan.to_json(),
     }
+    if told:
+        files[PLAN_FILE] = plan.to_json()
     if resolver:
         files["/etc/resolv.conf"] = f"nameserver {resolver}\n"
     for path, text in files.items():

@@ -22,7 +22,7 @@ from nbgrader.exchange import default
 from nbgrader.utils import parse_utc
 from traitlets import Unicode
 
-from . import tree
+from . import locks, tree
 from .people import People
 from .whole import replaced
 
@@ -100,6 +100,9 @@ class ExchangeCollect(default.ExchangeCollect):
                     os.close(source)
             except tree.RefusedError as error:
                 self._refuse(student, each.folder, str(error))
+            except locks.BusyError as error:
+                self._refuse(student, each.folder, f"{error}. Collect again when that is done")
+                return
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 self._refuse(student, each.folder, f"it cannot be copied: {reason}")
@@ -179,6 +182,7 @@ class ExchangeCollect(default.ExchangeCollect):
 
         Raises:
             RefusedError, OSError: it cannot be copied; what was collected before stays.
+            BusyError: somebody works on what was collected before; it stays, too.
         """
         directory, student = self.coursedir, submission.student
         about = f"{student} {directory.assignment_id}"
@@ -198,7 +202,8 @@ class ExchangeCollect(default.ExchangeCollect):
                 return
         else:
             self.log.info("Collecting submission: %s", about)
-        with replaced(target) as beside:
+        lock = locks.submission(directory.assignment_id, student)
+        with locks.held(Path(directory.root), lock, "collects it"), replaced(target) as beside:
             self._copy(source, beside, submission)
 
     def _copy(self, source: int, beside: Path, submission: Submission) -> None:

@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -96,6 +97,39 @@ def copy(source: int, target: int, rules: Rules) -> list[str]:
     work = _Copy(rules, os.fstat(source).st_uid)
     work.folder(source, target, "", 0)
     return work.left_out
+
+
+def check(top: Path) -> None:
+    """See that a folder of the course directory holds files and folders alone.
+
+    Nobody changes it meanwhile but the instructors: what others hand in is copied (:func:`copy`).
+    nbgrader follows links in it, and would wait for ever for who writes into a pipe.
+
+    Raises:
+        RefusedError: something else lies there, or a file that has another name elsewhere.
+        OSError: it cannot be read.
+    """
+    names: dict[tuple[int, int], tuple[str, int]] = {}
+    for parent, folders, files in os.walk(top, onerror=_raise):
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)  # noqa: PTH118
+            found = os.lstat(path)
+            inside = os.path.relpath(path, top)
+            if stat.S_ISDIR(found.st_mode):
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                kind = _KINDS.get(stat.S_IFMT(found.st_mode), "is neither a file nor a folder")
+                raise RefusedError(inside, kind)
+            if found.st_nlink > 1:
+                _, others = names.get((found.st_dev, found.st_ino), (inside, found.st_nlink))
+                names[found.st_dev, found.st_ino] = (inside, others - 1)
+    for inside, others in names.values():
+        if others:
+            raise RefusedError(inside, "is a hard link to a file that lies elsewhere too")
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @dataclass

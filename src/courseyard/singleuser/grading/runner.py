@@ -1,9 +1,9 @@
 """The first process of the sandbox that stands beside an instructor's server.
 
 It runs one kernel after the other for nbgrader's autograding (courseyard_nbgrader/execute.py is the
-other side) and carries their channels. Between two kernels it ends every process and empties every
-folder that can be written: what one submission leaves, the next one does not meet. As the first
-process of its PID namespace it cannot be killed from inside, and nobody may look into it.
+other side) and carries their channels. What one submission leaves, the next one does not meet
+(leftovers.py). As the first process of its PID namespace it cannot be killed from inside, and nobody
+may look into it.
 
 A connection begins with a line of JSON:
 
@@ -22,7 +22,6 @@ import contextlib
 import ctypes
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -31,101 +30,27 @@ import sys
 import tarfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+
+if not __package__:  # it was started by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    __package__ = "grading"
+
+from .leftovers import Leftovers
+from .processes import PATIENCE, Processes
 
 KERNEL = Path(__file__).resolve().with_name("kernel.py")
 PORT = 8082
 FOLDER = Path("/tmp/kernel")  # noqa: S108  a file system of this sandbox alone
-WRITABLE = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108
 MOST = 64  # connections at once
-PATIENCE = 10.0  # seconds to end processes
+DRAIN = 2.0  # seconds for the other side to read the rest
 CONNECT = 60.0  # seconds for a kernel to open a channel
 LONGEST = 1024 * 1024  # bytes of a line
 TAIL = 2000  # bytes of what a kernel wrote
 PR_SET_DUMPABLE = 4  # prctl(2)
-
-
-class Processes:
-    """Starts programs and reaps everything that ends in this PID namespace."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ended: dict[int, int | None] = {}
-        self._news = threading.Condition(self._lock)
-        self._some = threading.Event()
-        threading.Thread(target=self._reap, daemon=True).start()
-
-    def start(self, argv: list[str], environment: dict[str, str], output: int) -> int:
-        actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-        with self._lock:
-            pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
-            self._ended[pid] = None
-        self._some.set()
-        return pid
-
-    def wait(self, pid: int, seconds: float | None) -> int | None:
-        """Its exit status (negative: the signal); None when it still runs after ``seconds``."""
-        with self._news:
-            self._news.wait_for(lambda: self._ended[pid] is not None, seconds)
-            status = self._ended[pid]
-            if status is not None:
-                del self._ended[pid]
-            return status
-
-    def run(self, argv: list[str]) -> None:
-        with open(os.devnull, "wb") as nothing:
-            self.wait(self.start(argv, dict(os.environ), nothing.fileno()), None)
-
-    def signal(self, pid: int, number: int) -> None:
-        """To it and its group, unless it has ended: its number may be another's by now."""
-        with self._lock:
-            if pid not in self._ended or self._ended[pid] is not None:
-                return
-            for send in (os.killpg, os.kill):
-                with contextlib.suppress(OSError):
-                    send(pid, number)
-                    return
-
-    def end_all(self) -> None:
-        """Kill every process but this one.
-
-        Raises:
-            OSError: one is still there.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while others():
-            if time.monotonic() > deadline:
-                raise OSError("processes of the last kernel do not end")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-            time.sleep(0.01)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, 0)
-            except ChildProcessError:
-                self._some.wait(0.2)
-                self._some.clear()
-                continue
-            with self._news:
-                if pid in self._ended:
-                    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-                    self._ended[pid] = code
-                    self._news.notify_all()
-
-
-def others() -> list[int]:
-    """Processes of this PID namespace but the first; those that wait to be reaped do not count."""
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if name.isdigit() and name != "1":
-            with contextlib.suppress(OSError):
-                state = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[0]
-                if state not in "ZX":
-                    found.append(int(name))
-    return found
+SI_USER = 0  # sigaction(2)
 
 
 class Runner:
@@ -133,8 +58,10 @@ class Runner:
 
     def __init__(self) -> None:
         self.processes = Processes()
+        self.leftovers = Leftovers(self.processes)
         self._turn = threading.Lock()
         self._kernel = ""
+        self._channels: set[socket.socket] = set()
 
     def serve(self, connection: socket.socket) -> None:
         """One connection, in a thread of its own."""
@@ -151,7 +78,7 @@ class Runner:
                     answer(connection, {"error": f"{type(error).__name__}: {error}"})
 
     def _start(self, connection: socket.socket, stream: BinaryIO, request: dict[str, Any]) -> None:
-        output = -1
+        output, listener = -1, None
         try:
             pid, output = self._launch(stream, request)
             self._kernel = secrets.token_hex(16)
@@ -172,6 +99,8 @@ class Runner:
             self.clean()
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # ends the listener
+            if listener is not None:
+                listener.join()  # the next kernel may have the number of this one
 
     def _launch(self, stream: BinaryIO, request: dict[str, Any]) -> tuple[int, int]:
         for name in ("work", "pymod", "home", "channels"):
@@ -205,30 +134,40 @@ class Runner:
         """Nothing of the last kernel stays; where that fails, neither does this sandbox."""
         try:
             self.processes.end_all()
-            mounted = mount_points()
-            for folder in WRITABLE:
-                self._empty(folder, mounted)
+            self._drain()
+            self.leftovers.remove()
         except OSError as error:
             print(f"courseyard: {error}; the sandbox for grading ends", file=sys.stderr, flush=True)
             os._exit(1)
 
-    def _empty(self, folder: Path, mounted: set[Path]) -> None:
-        above = {path for each in mounted for path in each.parents} & set(folder.iterdir())
-        for entry in above - mounted:
-            self._empty(entry, mounted)
-        kept = above | mounted
-        entries = [str(entry) for entry in folder.iterdir() if entry not in kept]
-        # These two do not recurse, however deep a tree is, and closed folders do not stop them.
-        for first in range(0, len(entries), 100):
-            some = entries[first : first + 100]
-            self.processes.run([program("chmod"), "-R", "u+rwX", "--", *some])
-            self.processes.run([program("rm"), "-rf", "--", *some])
-        if set(folder.iterdir()) - kept:
-            raise OSError(f"{folder} cannot be emptied")
+    def _drain(self) -> None:
+        """Close the channels: what a kernel sent into one, open files too, lives until it is read.
+
+        Raises:
+            OSError: one stays open.
+        """
+        soon, deadline = time.monotonic() + DRAIN, time.monotonic() + PATIENCE
+        while self._channels:
+            if time.monotonic() > soon:  # the other side does not read
+                for connection in list(self._channels):
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+            if time.monotonic() > deadline:
+                raise OSError("a channel of the last kernel stays open")
+            time.sleep(0.005)
+
+    @contextlib.contextmanager
+    def _channel(self, connection: socket.socket) -> Iterator[socket.socket]:
+        self._channels.add(connection)
+        try:
+            with socket.socket(socket.AF_UNIX) as channel:
+                yield channel
+        finally:
+            self._channels.discard(connection)
 
     def _connect(self, connection: socket.socket, request: dict[str, Any]) -> None:
         channel = int(request["channel"])
-        with socket.socket(socket.AF_UNIX) as kernel:
+        with self._channel(connection) as kernel:
             deadline = time.monotonic() + CONNECT
             while True:
                 if not self._kernel or not secrets.compare_digest(self._kernel, request["kernel"]):
@@ -258,16 +197,6 @@ class Limited:
         data = self._stream.read(min(size, self._left) if size >= 0 else self._left)
         self._left -= len(data)
         return data
-
-
-def mount_points() -> set[Path]:
-    """Where something is mounted, such as an image below /tmp.
-
-    The kernel writes white space and backslashes as ``\\ooo`` (proc_pid_mountinfo(5)).
-    """
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    names = (line.split()[4] for line in lines)
-    return {Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), name)) for name in names}
 
 
 def unpack(archive: Limited, folder: Path) -> None:
@@ -307,13 +236,6 @@ def kernel_environment(more: dict[str, str]) -> dict[str, str]:
     }
 
 
-def program(name: str) -> str:
-    found = shutil.which(name, path="/usr/bin:/bin")
-    if found is None:
-        raise OSError(f"{name} is missing in the image")
-    return found
-
-
 def tail(output: int) -> str:
     end = os.lseek(output, 0, os.SEEK_END)
     return os.pread(output, TAIL, max(0, end - TAIL)).decode("utf-8", "replace").strip()
@@ -340,6 +262,17 @@ def listening() -> socket.socket:
     return socket.socket(fileno=int(given))
 
 
+def end_when_told() -> None:
+    """End at SIGTERM from outside, where the sender has no number of this PID namespace.
+
+    A kernel may send it, too, and may invent the sender, but not as kill(2) names it.
+    """
+    while True:
+        told = signal.sigwaitinfo({signal.SIGTERM})
+        if told.si_code == SI_USER and told.si_pid == 0:
+            os._exit(0)
+
+
 def main() -> None:
     if os.getpid() != 1:
         raise SystemExit("courseyard: the grading runner ends all processes beside it: it must be"
@@ -348,7 +281,10 @@ def main() -> None:
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "what runs beside could look into this process")
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # Python's own handler would let a kernel end this process; without one it is protected.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=end_when_told, daemon=True).start()
     runner = Runner()
     runner.clean()  # in a pod its folders outlive it
     room = threading.Semaphore(MOST)

@@ -1,0 +1,114 @@
+"""nbgrader's converters, for a course directory that several people work in and others fill.
+
+nbgrader 0.9 names these classes where it uses them and has no setting for others (nbgrader/apps):
+:func:`install` puts ours there, for its commands and for formgrader's buttons alike.
+"""
+
+# mypy: disable-error-code="misc, import-not-found, has-type, attr-defined, no-any-return"
+# Jupyter and nbgrader are the image's: they have no types here.
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from nbgrader import converters
+from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeedbackapp
+from nbgrader.converters.base import BaseConverter, NbGraderException
+
+from . import locks, tree
+from .release import ReleaseOnly
+
+
+class OneAtATime(BaseConverter):
+    """Holds a lock for what it converts; what cannot be had costs only itself."""
+
+    doing = ""  # for others: "Ada autogrades it"
+    done = ""  # for this person: "Not autograded"
+
+    def convert_notebooks(self) -> None:
+        self._held = contextlib.ExitStack()
+        self._refused: list[str] = []
+        with self._held:
+            super().convert_notebooks()
+        if self._refused:
+            raise NbGraderException(f"{self.done}, see above: {', '.join(self._refused)}")
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        # nbgrader removes what was there in here: whatever speaks against it comes before.
+        self._held.close()
+        source = Path(os.path.normpath(self._format_source(assignment_id, student_id)))
+        try:
+            name = self.lock_name(assignment_id, student_id)
+            self._held.enter_context(locks.held(Path(self.coursedir.root), name, self.doing))
+            self.check(source)
+        except locks.BusyError as error:
+            return self._refuse(assignment_id, student_id, f"{error}. Wait until that is done.")
+        except tree.RefusedError as error:
+            advice = f"Put a copy of the file in its place or remove it, in {source}."
+            return self._refuse(assignment_id, student_id, f"{error}. {advice}")
+        except OSError as error:
+            return self._refuse(assignment_id, student_id, f"{error.strerror}: {error.filename}")
+        return super().init_destination(assignment_id, student_id)
+
+    def lock_name(self, assignment_id: str, student_id: str) -> str:
+        return locks.submission(assignment_id, student_id)
+
+    def about(self, assignment_id: str, student_id: str) -> str:
+        return f"the submission of '{tree.shown(student_id)}' for '{assignment_id}'"
+
+    def check(self, source: Path) -> None:
+        """Look at what is to be converted.
+
+        Raises:
+            RefusedError: it is not to be.
+            OSError: it cannot be read.
+        """
+        # The folder that holds all of them is the instructors', who may have it elsewhere.
+        top = Path(os.path.normpath(self.coursedir.format_path(self._input_directory, ".", ".")))
+        for folder in reversed([source, *source.parents]):
+            if top in folder.parents and folder.is_symlink():
+                raise tree.RefusedError(str(folder), "is a symbolic link")
+        tree.check(source)
+
+    def _refuse(self, assignment_id: str, student_id: str, reason: str) -> bool:
+        self._held.close()
+        what = self.about(assignment_id, student_id)
+        self.log.error("%s: %s: %s", self.done, what, reason)
+        self._refused.append(what)
+        return False
+
+
+class Autograde(OneAtATime, converters.Autograde):
+    """It has nbgrader's name, so that nbgrader's settings and options for it hold."""
+
+    doing, done = "is grading it", "Not autograded"
+
+
+class GenerateFeedback(OneAtATime, converters.GenerateFeedback):
+    doing, done = "generates its feedback", "No feedback generated"
+
+
+class GenerateAssignment(OneAtATime, converters.GenerateAssignment):
+    doing, done = "generates it", "Not generated"
+
+    def lock_name(self, assignment_id: str, student_id: str) -> str:
+        return locks.assignment(assignment_id)
+
+    def about(self, assignment_id: str, student_id: str) -> str:
+        return f"the assignment '{assignment_id}'"
+
+    def check(self, source: Path) -> None:
+        """What instructors put there is theirs to give away."""
+
+    def start(self) -> None:
+        # Last, and whatever a file made of the list: students would have the gain.
+        self.preprocessors = [*self.preprocessors, ReleaseOnly]
+        super().start()
+
+
+def install() -> None:
+    """Make nbgrader use these in this process; it may be called again."""
+    api.Autograde = autogradeapp.Autograde = Autograde
+    api.GenerateAssignment = generateassignmentapp.GenerateAssignment = GenerateAssignment
+    api.GenerateFeedback = generatefeedbackapp.GenerateFeedback = GenerateFeedback
