@@ -162,6 +162,7 @@ def _machine(c: Any, places: Places) -> None:
 def _cluster(c: Any, runtime: Runtime) -> None:
     """A cluster: servers as pods, routes served to the proxies that ask for them."""
     from courseyard.backends.kubernetes.manifests import COMPONENT
+    from courseyard.hub.grading import GradingApi
     from courseyard.hub.podspawner import CoursePodSpawner
     from courseyard.hub.served import ServedRoutesProxy
 
@@ -173,6 +174,7 @@ def _cluster(c: Any, runtime: Runtime) -> None:
     # Before any plan too: a hub that starts again finds its pods by these two.
     c.CoursePodSpawner.namespace = runtime.site.kubernetes.users_namespace
     c.CoursePodSpawner.component_label = COMPONENT
+    handlers.install((r"/api/users/([^/]+)/servers/([^/]+)/grading", GradingApi))
     c.JupyterHub.proxy_class = ServedRoutesProxy
     proxy = c.ServedRoutesProxy
     proxy.should_start = False

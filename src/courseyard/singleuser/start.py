@@ -93,8 +93,8 @@ def main() -> None:
     if not inherited:
         confine()
     plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
-    # The containers of a pod share its loopback, and students' code runs in the second one.
-    shared = not inherited and bool(plan.get("grading"))
+    # A hub of an earlier version has students' code run in a second container, which shares the loopback.
+    shared = os.environ.get("COURSEYARD_GRADING", "").startswith("tcp:")
     check_umask(plan["identity"]["umask"])
     home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
     # In a pod the folder above it is an empty volume; a sandbox brings the folder itself.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from courseyard.singleuser.courseyard_nbgrader import tunnel
+from courseyard.singleuser.courseyard_nbgrader import tunnel, way
 from courseyard.singleuser.grading import runner
 
 
@@ -61,6 +61,6 @@ def test_what_travels_with_a_submission(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["", "unix:/nowhere/socket", "tcp:127.0.0.1:1"])
 def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setenv(tunnel.ADDRESS, address)
-    with pytest.raises(tunnel.NoSandboxError, match="start it again"):
-        tunnel.reach()
+    monkeypatch.setenv(way.ADDRESS, address)
+    with pytest.raises(way.NoSandboxError, match="start it again"):
+        way.find_way().connect({})

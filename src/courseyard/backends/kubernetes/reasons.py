@@ -107,12 +107,13 @@ def too_late(
     )
 
 
-def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
+def refused(status: int, body: str, what: str) -> CourseyardError:
     """Why the cluster did not take the pod.
 
     Args:
         status: HTTP status of its answer; 0 when there was none.
         body: what it said.
+        what: the pod, in the person's words.
     """
     message = sentence_of(body)
     if status == 403 and "exceeded quota" in message:
@@ -127,12 +128,12 @@ def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
         )
     if status in (400, 403, 422):
         return UnsupportedError(
-            f"The cluster refuses the server of “{plan.title}”.",
+            f"The cluster refuses {what}.",
             "Tell the administrators; nothing you do here changes it.",
             detail=message,
         )
     return StartError(
-        "The server could not be started.", _LATER, detail=f"HTTP {status}: {message}"
+        f"The cluster did not start {what}.", _LATER, detail=f"HTTP {status}: {message}"
     )
 
 
@@ -253,11 +254,7 @@ def _container(status: Object) -> Object:
 
 
 def waiting_of(status: Object) -> Object:
-    """What the server's container waits for, or the one beside it, which comes first."""
-    for container in (*(status.get("initContainerStatuses") or []), _container(status)):
-        found: Object = (container.get("state") or {}).get("waiting") or {}
-        if found.get("reason") in NO_IMAGE | NOT_CREATED:
-            return found
+    """What the server's container waits for."""
     return (_container(status).get("state") or {}).get("waiting") or {}
 
 

@@ -123,14 +123,14 @@ class SeenHandler(Page):
         self.redirect(f"{self.hub.base_url}home")
 
 
-def install() -> None:
-    """Put our pages before JupyterHub's.
+def install(*more: tuple[Any, ...]) -> None:
+    """Put our pages, and ``more``, before JupyterHub's.
 
     ``JupyterHub.extra_handlers`` come after the stock ones and are deprecated, and the first match
     wins; so the list that JupyterHub reads at its start is extended at the front, once.
     """
-    if stock.default_handlers[: len(HANDLERS)] != HANDLERS:
-        stock.default_handlers[:0] = HANDLERS
+    known = stock.default_handlers
+    known[:0] = [each for each in (*HANDLERS, *more) if each not in known]
 
 
 HANDLERS: list[tuple[Any, ...]] = [
