@@ -124,9 +124,13 @@ def _spec(server: Object, inner: ServerPlan, key: str) -> Object:
 
 
 def _environment(inner: ServerPlan, key: str) -> list[Object]:
-    # The lock alone: whoever reads it has no key.
-    lock = {runner.LOCK: hashlib.sha256(key.encode()).hexdigest()}
+    own = {
+        # The lock alone: whoever reads it has no key.
+        runner.LOCK: hashlib.sha256(key.encode()).hexdigest(),
+        # The instructor's server has the same UID, by which they are counted: it keeps a half.
+        runner.PROCESSES: str(inner.limits.processes // 2),
+    }
     return [
         {"name": name, "value": value.replace("$", "$$")}
-        for name, value in sorted((manifests.environment(inner) | lock).items())
+        for name, value in sorted((manifests.environment(inner) | own).items())
     ]

@@ -32,6 +32,12 @@ _FILES_SAFE = "Your files are safe."
 _STAFF = "Ask the people of the course, or the help desk."
 _LATER = "Try again in some minutes; if it lasts, ask the help desk."
 
+_KILLED = 128 + 9  # exit code of a container whose first process got SIGKILL
+KILLED = (
+    "Your server was killed, most often because memory ran out: its own, or its computer's. Close notebooks that "
+    "you do not need, or load less data at once. Files in /tmp and in the home directory count as memory."
+)
+
 #: Waiting reasons of a container that do not pass by themselves (kubelet, images and containers).
 NO_IMAGE = frozenset(
     ("ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "ImageInspectError")
@@ -163,10 +169,13 @@ def exit_of(pod: Object | None, mem_limit: int, events: Iterable[Object] = ()) -
     if ended and ended.get("reason") == "OOMKilled":
         limit = f"its {format_bytes(mem_limit)}" if mem_limit else "its limit"
         message = (
-            f"Your server needed more than {limit} of memory and was stopped. "
-            "Close notebooks that you do not need, or load less data at once."
+            f"Your server needed more than {limit} of memory and was stopped. Close notebooks that you do not "
+            "need, or load less data at once. Files in /tmp and in the home directory count as memory."
         )
         return Exit(ExitReason.OUT_OF_MEMORY, code, message)
+    if code == _KILLED and ended and not metadata.get("deletionTimestamp"):
+        # Memory that ran out, where the runtime did not see it, or the node's.
+        return Exit(ExitReason.EXITED, code, KILLED)
     if metadata.get("deletionTimestamp"):
         return Exit(ExitReason.GONE, code, "Your server was stopped by the cluster.")
     if over:
