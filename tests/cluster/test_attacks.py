@@ -169,6 +169,8 @@ value = {{
     "all": status("/users"),
     "proxy": status("/proxy"),
     "stop hub": status("/shutdown", "POST"),
+    "own grading": status("/users/{STUDENT}/servers/stats/grading", "POST"),
+    "a teacher's grading": status("/users/{TEACHER}/servers/{COURSE}-instructor/grading", "POST"),
     "start as teacher": status("/users/{STUDENT}/servers/algo2026-instructor", "POST"),
     "a token": status("/users/{TEACHER}/tokens", "POST"),
     "pages": status("/home", root=pages),

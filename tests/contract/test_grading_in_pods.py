@@ -6,6 +6,7 @@ Each attack is made once as things are, where it fails, and once with what stops
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from courseyard.backends.kubernetes import grading
+from courseyard.backends.kubernetes.gradingpods import NoGradingError
 from courseyard.plan import model
 from tests.conftest import Inside
 from tests.contract.pods import NAMESPACE, PodYard
@@ -125,8 +127,6 @@ def shared(pods: PodYard, ada: Teacher) -> Path:
     file = pods.storage / "shareddata" / "for-teachers"
     file.write_text(SECRET)
     file.chmod(0o640)
-    import os
-
     os.chown(file, 0, TEACHERS)
     return file
 
@@ -322,9 +322,56 @@ def test_it_ends_with_its_server(pods: PodYard, make_plan: Callable[..., Any]) -
         pods.kube.wait("pod", name, "delete", f"{NAMESPACE}-users", 60)
 
 
-def test_a_students_server_has_none(pods: PodYard, make_plan: Callable[..., Any]) -> None:
-    from courseyard.backends.kubernetes.gradingpods import NoGradingError
+def as_before(spawner: Any) -> None:
+    """The settings of an instructor's pod as the version before made them: the runner is a second container."""
+    spawner.environment = {**spawner.environment, "COURSEYARD_GRADING": "tcp:127.0.0.1:8082"}
+    spawner.volumes = [
+        *spawner.volumes,
+        {"name": "grading-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "67108864"}},
+    ]
+    spawner.init_containers = [
+        {
+            "name": "grading",
+            "image": spawner.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": list(grading.RUNNER),
+            "restartPolicy": "Always",
+            "resources": {"limits": {"memory": "268435456", "cpu": "1"}},
+            "securityContext": {
+                "runAsGroup": STUDENTS,
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [{"name": "grading-tmp", "mountPath": "/tmp"}],
+        }
+    ]
 
+
+def test_a_pod_of_the_version_before_goes_on(
+    pods: PodYard, make_plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no key and no other pod, and the new policies leave it alone."""
+    make = PodYard.spawner
+
+    def earlier(self: PodYard, plan: Any, environment: dict[str, str]) -> Any:
+        spawner = make(self, plan, environment)
+        as_before(spawner)
+        return spawner
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PodYard, "spawner", earlier)
+        inside = pods.start(plan_of(make_plan, OTHER))
+    try:
+        with pytest.raises(NoGradingError):
+            pods.call(pods.pods[inside.handle].beside())
+        asked = _ASK.format(address=("127.0.0.1", 8082), key="", code="print('\"graded\"')")
+        assert inside.run(asked, 90)["said"] == '"graded"'
+    finally:
+        pods.stop(inside.handle, now=True)
+
+
+def test_a_students_server_has_none(pods: PodYard, make_plan: Callable[..., Any]) -> None:
     student = pods.start(make_plan("student", "bob", 20102))
     try:
         with pytest.raises(NoGradingError):

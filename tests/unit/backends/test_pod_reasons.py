@@ -146,7 +146,7 @@ def test_no_place_names_what_was_short(lacking: str, words: str) -> None:
         (422, {"message": "Invalid value"}, UnsupportedError, "refuses"),
         (0, {}, BackendError, "does not answer"),
         (503, {"message": "etcd"}, BackendError, "does not answer"),
-        (404, {"message": "namespaces not found"}, StartError, "did not start"),
+        (404, {"message": "namespaces not found"}, StartError, "could not be started"),
     ],
 )
 def test_refusals_of_the_api(status: int, body: Any, kind: Any, words: str) -> None:

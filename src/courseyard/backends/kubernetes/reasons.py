@@ -139,7 +139,9 @@ def refused(status: int, body: str, what: str) -> CourseyardError:
             detail=message,
         )
     return StartError(
-        f"The cluster did not start {what}.", _LATER, detail=f"HTTP {status}: {message}"
+        f"{what[:1].upper()}{what[1:]} could not be started.",
+        _LATER,
+        detail=f"HTTP {status}: {message}",
     )
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from urllib.parse import quote
 ADDRESS = "COURSEYARD_GRADING"
 CONNECT = 30.0  # seconds for the hub or the runner to answer
 PATIENCE = 180.0  # seconds for the sandbox to be there
+_BEGINS = 20.0  # seconds for a runner to begin in its container
 _AGAIN = "Stop this server, start it again, and autograde once more."
 
 
@@ -43,9 +43,7 @@ class Way(NamedTuple):
                 connection = socket.socket(socket.AF_UNIX)
                 connection.connect(self.where)
             else:
-                host, _, port = self.where.rpartition(":")
-                connection = socket.create_connection((host, int(port)), CONNECT)
-                connection.settimeout(None)
+                connection = self._connect()
         except OSError as error:
             raise NoSandboxError(
                 f"The sandbox for grading does not answer ({error.strerror or error}). {_AGAIN}"
@@ -55,6 +53,21 @@ class Way(NamedTuple):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
             connection.sendall(json.dumps(request).encode() + b"\n")
         return connection
+
+    def _connect(self) -> socket.socket:
+        """Its container may run a moment longer than the runner in it."""
+        host, _, port = self.where.rpartition(":")
+        until = time.monotonic() + (_BEGINS if self.key else 0)
+        while True:
+            try:
+                connection = socket.create_connection((host, int(port)), CONNECT)
+            except ConnectionRefusedError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+            else:
+                connection.settimeout(None)
+                return connection
 
 
 def find_way(tell: Callable[[str], None] = lambda sentence: None) -> Way:
@@ -108,11 +121,11 @@ def _ask_hub() -> dict[str, str]:
         with hub.open(request, timeout=CONNECT) as answer:
             found: dict[str, str] = json.load(answer)
             return found
-    except urllib.error.HTTPError as error:
-        raise NoSandboxError(
-            f"The hub knows no sandbox for grading of this server ({error.code}). {_AGAIN}"
-        ) from error
     except (OSError, ValueError) as error:
+        if getattr(error, "code", 0) in (403, 404):  # an HTTPError is an OSError
+            raise NoSandboxError(
+                f"The hub knows no sandbox for grading of this server. {_AGAIN}"
+            ) from error
         raise NoSandboxError(
             f"The hub does not answer, and it knows where the sandbox for grading is ({error})."
             " Autograde again in a minute."
