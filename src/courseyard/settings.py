@@ -177,7 +177,8 @@ class ServerSettings(Settings):
     processes: int = Field(
         1000,
         ge=16,
-        description="Processes and threads a server may have; in a cluster the kubelet's podPidsLimit instead.",
+        description="Processes and threads a server may have; in a cluster all servers of a person on one node "
+        "together, and each of them by the kubelet's podPidsLimit.",
     )
     tmp_size: Bytes = Field(
         1024**3, description="Size of /tmp and of the home directory, each; counts as memory."

@@ -23,6 +23,7 @@ ODD_COURSES = {
     "kubespawner_override: {mem_limit: 900G, mem_guarantee: 900G, start_timeout: 8s}\n",
     "hasty": "name: Hasty\nkubespawner_override: {start_timeout: 8s}\n",
     "hungry": "name: Hungry\nkubespawner_override: {mem_limit: 64M, mem_guarantee: 64M}\n",
+    "small": "name: Small\nkubespawner_override: {mem_limit: 300M, mem_guarantee: 200M}\n",
     "gpu": "name: With a GPU\nimage: DEFAULT\nkubespawner_override:\n"
     "  {extra_resource_limits: {nvidia.com/gpu: '1'}, start_timeout: 8s}\n",
 }

@@ -7,6 +7,7 @@ taking them away.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,8 @@ value = {{
     "all": status("/users"),
     "proxy": status("/proxy"),
     "stop hub": status("/shutdown", "POST"),
+    "own grading": status("/users/{STUDENT}/servers/stats/grading", "POST"),
+    "a teacher's grading": status("/users/{TEACHER}/servers/{COURSE}-instructor/grading", "POST"),
     "start as teacher": status("/users/{STUDENT}/servers/algo2026-instructor", "POST"),
     "a token": status("/users/{TEACHER}/tokens", "POST"),
     "pages": status("/home", root=pages),
@@ -212,36 +215,61 @@ value = [m for m in mounts if "termination-log" in m and os.access(m, os.W_OK)]
     assert inside(yard, code) == []
 
 
-def test_autograding_meets_nothing_of_anybodys(yard: Deployed) -> None:
-    """Trap 10: what runs students' code is a container of its own beside the instructor's server."""
+#: What of the cluster and of the instructor's other courses a student's code reaches; told beside LOOK's.
+REACH = """
+def reaches(target):
+    try:
+        socket.create_connection(tuple(target), 1).close()
+        return True
+    except OSError:
+        return False
+print("REACHED" + json.dumps({{
+    "targets": [name for name, target in {targets!r}.items() if reaches(target)],
+    "of another course": tries(lambda: open({file!r}).read()),
+    "groups": sorted({{os.getgid(), *os.getgroups()}}),
+}}))
+"""
+
+
+@pytest.fixture
+def others_file(yard: Deployed) -> Iterator[str]:
+    """A file for the teachers of another course of ada's, where all courses share files."""
+    of_ml2027 = 21004
+    file = yard.storage / "shareddata" / "answers"
+    file.write_text("of another course")
+    os.chown(file, 0, of_ml2027)
+    file.chmod(0o640)
+    yield "/m/jupyter/shareddata/answers"
+    file.unlink()
+
+
+def test_autograding_meets_nothing_of_anybodys(yard: Deployed, others_file: str) -> None:
+    """Trap 10: what runs students' code is a pod of its own beside the instructor's server."""
     teacher = Person(yard, TEACHER)
     server = f"{COURSE}-instructor"
     page = teacher.start(server)
     assert teacher.works(server), (page, yard.logs())
-    pod = pod_of(yard, TEACHER)["metadata"]["name"]
+    pod = pod_of(yard, TEACHER)
+    targets = addresses(yard) | {
+        "its instructor's server": (pod["status"]["podIP"], 8888),
+        "the servers' door of the hub": (addresses(yard)["pages of the hub"][0], 8083),
+        "8888": ("127.0.0.1", 8888),
+        "8083": ("127.0.0.1", 8083),
+    }
+    reach = REACH.format(targets=targets, file=others_file)
 
     def run(*words: str) -> str:
-        inside = (
-            "exec",
-            "-n",
-            yard.users,
-            pod,
-            "-c",
-            "notebook",
-            "--",
-            "env",
-            "-C",
-            "/notebooks",
-        )
+        inside = ("exec", "-n", yard.users, pod["metadata"]["name"], "-c", "notebook", "--")
         config = "JUPYTER_CONFIG_PATH=/home/ada/.courseyard/jupyter"
-        return str(yard.kube.kubectl(*inside, config, *words))
+        return str(yard.kube.kubectl(*inside, "env", "-C", "/notebooks", config, *words))
 
     try:
         # The course is as before at the end: the loop's tests begin with it.
         run("sh", "-c", "rm -rf /tmp/before; cp -a /course /tmp/before")
         run("sh", "-c", "mkdir -p /course/pymod; echo NAME = 5 > /course/pymod/helper.py")
         run("nbgrader", "generate_assignment", "week1", "--force")
-        run("python3", "-c", SUBMIT, json.dumps({"maija": LOOK + LEAVE, "omar": LOOK}))
+        code = {"maija": LOOK + reach + LEAVE, "omar": LOOK + reach}
+        run("python3", "-c", SUBMIT, json.dumps(code))
         run("nbgrader", "autograde", "week1", "--student", "maija", "--force")
         run("nbgrader", "autograde", "week1", "--student", "omar", "--force")
         for student in ("maija", "omar"):
@@ -251,9 +279,31 @@ def test_autograding_meets_nothing_of_anybodys(yard: Deployed) -> None:
             assert found["gradebook"] == "FileNotFoundError"
             assert found["first"] == found["memory"] == "PermissionError"
             assert found["processes"] == [1, found["own"]]
+            assert found["hub"] == "ConnectionRefusedError"
             assert "error" in found["runner"], "it answers strangers with an error alone"
             assert (found["data"], found["helper"]) == ("42", 5)
+            assert reached(run, student) == {
+                "targets": [],
+                "of another course": "PermissionError",
+                "groups": [20000],
+            }
+        # The instructor herself has the group, and reaches her own server.
+        assert run("cat", others_file) == "of another course"
         assert teacher.works(server)
     finally:
         run("sh", "-c", BEFORE)
         teacher.stop(server)
+    yard.wait(lambda: not graders(yard), 60, "it ends with its server")
+
+
+def reached(run: Any, student: str) -> Any:
+    """What REACH found in the submission of ``student``."""
+    text = run("cat", f"/course/autograded/{student}/week1/sorting.ipynb")
+    outputs = [o for cell in json.loads(text)["cells"] for o in cell.get("outputs", ())]
+    lines = [line for o in outputs for line in "".join(o.get("text", "")).splitlines()]
+    return json.loads(next(x for x in lines if x.startswith("REACHED")).removeprefix("REACHED"))
+
+
+def graders(yard: Deployed) -> list[dict[str, Any]]:
+    """Pods in which something is graded."""
+    return yard.pods(yard.users, component="courseyard-grading")

@@ -148,18 +148,114 @@ def test_folder_that_cannot_be_trusted(yard: Deployed, omar: Person) -> None:
     omar.stop("stats")
 
 
-def test_agent_killed(yard: Deployed, omar: Person) -> None:
+#: End the agent, or whatever runs as it: all processes of its container but the first.
+END_AGENT = """
+import os, pathlib
+own = (1, os.getpid())
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    if int(folder.name) not in own:
+        os.kill(int(folder.name), 9)
+"""
+END_CONTAINER = "import os; os.kill(1, 15)"
+
+
+def in_agent(yard: Deployed, code: str) -> None:
     python = "/opt/courseyard/venv/bin/python"
-    ended = "import os; os.kill(1, 15)"
-    yard.kube.kubectl(
-        "exec", "-n", yard.namespace, "deploy/hub", "-c", "agent", "--", python, "-c", ended
-    )
+    words = ("exec", "-n", yard.namespace, "deploy/hub", "-c", "agent", "--", python, "-c", code)
+    yard.kube.kubectl(*words)
+
+
+def test_agent_killed(yard: Deployed, omar: Person) -> None:
+    in_agent(yard, END_AGENT)
     said = words(omar.start("stats"))
     # It is back within seconds; a start in between is told so.
     assert "does not answer" in said or omar.works("stats")
     yard.wait(lambda: "does not answer" not in words(omar.start("stats")), 60)
     assert omar.works("stats")
     omar.stop("stats")
+
+
+@contextlib.contextmanager
+def failing_agent(yard: Deployed, code: str) -> Iterator[None]:
+    """The agent ends again and again, as soon as it lives."""
+    over = threading.Event()
+
+    def forever() -> None:
+        while not over.wait(0.1):
+            with contextlib.suppress(KubectlError):
+                in_agent(yard, code)
+
+    thread = threading.Thread(target=forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def hub_addresses(yard: Deployed) -> list[str]:
+    """Where the hub's service leads."""
+    slices = yard.kube.find("endpointslices", yard.namespace, "kubernetes.io/service-name=hub")
+    ends = [end for each in slices for end in each["endpoints"] or ()]
+    return [end["addresses"][0] for end in ends if end["conditions"].get("ready")]
+
+
+def server_asks_hub(yard: Deployed, username: str) -> int:
+    """The status of a call of the hub's API from somebody's server."""
+    code = """
+import os, urllib.request
+request = urllib.request.Request(os.environ["JUPYTERHUB_API_URL"] + "/user",
+    headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+print(urllib.request.urlopen(request, timeout=5).status)
+"""
+    name = pod_of(yard, username)["metadata"]["name"]
+    words = ("exec", "-n", yard.users, name, "--", "/opt/image/bin/python", "-c", code)
+    return int(yard.kube.kubectl(*words))
+
+
+def new_proxies(yard: Deployed) -> None:
+    """All proxies anew: they begin with the hub's routes."""
+    chosen = ("-n", yard.namespace, "-l", "component=proxy", "--grace-period=0", "--force")
+    yard.kube.kubectl("delete", "pod", *chosen)
+    yard.ready(90)
+
+
+def test_an_agent_that_fails_costs_starts_alone(
+    yard: Deployed, omar: Person, neighbour: Person
+) -> None:
+    (address,) = hub_addresses(yard)
+    with failing_agent(yard, END_AGENT):
+        for _ in range(40):
+            assert hub_addresses(yard) == [address]
+            time.sleep(0.3)
+        assert server_asks_hub(yard, NEIGHBOUR) == 200
+        new_proxies(yard)
+        yard.wait(lambda: _quietly(neighbour.works, "stats"), 30, "new proxies know all routes")
+        again = Person(yard, "maija")
+        assert "maija" in again.get("/hub/home").text
+        assert "does not answer" in words(omar.start("stats"))
+        assert hub_addresses(yard) == [address]
+    yard.wait(lambda: "does not answer" not in words(omar.start("stats")), 60)
+    assert omar.works("stats")
+    omar.stop("stats")
+
+
+def test_an_agent_as_a_containers_first_process_takes_the_hub_away(yard: Deployed) -> None:
+    """What the test above shows depends on what starts the agent again."""
+    file = "kubernetes/base/hub/hub.yaml"
+    kept = ("args: [agent, --keep, /srv/courseyard]", "args: [agent, /srv/courseyard]")
+    yard.change(file, *kept)
+    try:
+        yard.apply()
+        yard.ready()
+        with failing_agent(yard, END_CONTAINER):
+            yard.wait(lambda: not hub_addresses(yard), 60, "the hub's service leads nowhere")
+    finally:
+        yard.change(file, *reversed(kept))
+        yard.apply()
+        yard.ready()
+    yard.wait(lambda: _quietly(Person, yard, "omar"), 60, "log in again")
 
 
 def test_pod_deleted_by_an_administrator(yard: Deployed, omar: Person) -> None:
@@ -186,6 +282,38 @@ def test_evicted(yard: Deployed, omar: Person) -> None:
     omar.stop("stats")
 
 
+def test_killed_without_a_word(yard: Deployed, omar: Person) -> None:
+    """Exit code 137, and nothing in the cluster says why."""
+    omar.start("stats")
+    if yard.kube.local is None:
+        pytest.skip("a process in a pod can be killed only in ../shared/cluster")
+    pod = str(pod_of(yard, "omar")["metadata"]["uid"])
+    (server,) = (
+        pid
+        for pid, line in _processes()
+        if line[-1:] == ["/opt/courseyard/singleuser/start.py"]
+        and pod in Path(f"/proc/{pid}/cgroup").read_text()
+    )
+    os.kill(server, signal.SIGKILL)
+    yard.wait(lambda: "has stopped" in omar.home(), 40, "the person is told")
+    assert "was killed, most often because memory ran out" in omar.home()
+
+
+def test_memory_full_of_files(yard: Deployed, omar: Person) -> None:
+    """Files in memory cannot be taken away from a server: it ends, and the person is told why."""
+    omar.start("small")
+    name = pod_of(yard, "omar")["metadata"]["name"]
+    fill = (
+        "import os\nfor place in ('/tmp', os.environ['HOME'], '/dev/shm'):\n"
+        " try:\n  with open(place + '/fill', 'wb', 0) as file:\n"
+        "   while True: file.write(b'x' * 1048576)\n except OSError: pass"
+    )
+    with contextlib.suppress(KubectlError):  # the server ends under it
+        yard.kube.kubectl("exec", "-n", yard.users, name, "--", "python", "-c", fill)
+    yard.wait(lambda: "has stopped" in omar.home(), 60, "the person is told")
+    assert "count as memory" in omar.home()
+
+
 def test_disk_full(yard: Deployed, omar: Person) -> None:
     """A server that writes more to its log than it may have of the node's disk."""
     omar.start("stats")
@@ -202,17 +330,7 @@ def test_disk_full(yard: Deployed, omar: Person) -> None:
 
 def test_proxies_killed(yard: Deployed, neighbour: Person) -> None:
     """New proxies ask the hub for all routes."""
-    yard.kube.kubectl(
-        "delete",
-        "pod",
-        "-n",
-        yard.namespace,
-        "-l",
-        "component=proxy",
-        "--grace-period=0",
-        "--force",
-    )
-    yard.ready()
+    new_proxies(yard)
     yard.wait(lambda: _quietly(neighbour.works, "stats"), 30, "the routes are back")
 
 

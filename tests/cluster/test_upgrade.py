@@ -2,8 +2,9 @@
 
 The site goes back to the manifests of hub and proxy as they first landed (``earlier/``), to a site file
 with other settings, and to the hub's image under another tag; then the new version is taken over.
-Both tags are the same build, since a checkout need not have its history. With an image of an earlier
-release in the nodes, ``COURSEYARD_TEST_EARLIER_HUB=name:tag`` upgrades from that one.
+Both tags are the same build, since a checkout need not have its history. With images of an earlier release in the
+nodes, ``COURSEYARD_TEST_EARLIER_HUB=name:tag`` upgrades from that one, and ``COURSEYARD_TEST_EARLIER_PYTHON=name:tag``
+is the software of servers until then.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ import pytest
 
 from courseyard.cli import clusterfiles
 from tests.cluster.deployed import Deployed
-from tests.cluster.rig import HUB, Kube, KubectlError
+from tests.cluster.rig import HUB, PYTHON, Kube, KubectlError
 from tests.cluster.test_faults import Person, pod_of
 from tests.cluster.watching import PodsWatched, Visits
 
 STUDENT, SERVER = "omar", "stats"
+TEACHER, GRADES = "ada", "algo2026-instructor"
 EARLIER = Path(__file__).parent / "earlier"
 EARLIER_HUB = "courseyard-hub:earlier"
+EARLIER_PYTHON = os.environ.get("COURSEYARD_TEST_EARLIER_PYTHON", PYTHON)
 #: What the earlier proxies lacked, so that connections failed while they ended: no upgrade mends that.
 GRACE = "            - --entrypoints.web.transport.lifecycle.gracetimeout"
 ACCEPT = "            - --entrypoints.web.transport.lifecycle.requestacceptgracetimeout=5s"
@@ -43,6 +46,17 @@ CURIOUS = """
 import json, pathlib
 file = pathlib.Path.home() / ".jupyter" / "jupyter_server_config.json"
 file.write_text(json.dumps({"HubOAuth": {"cache_max_age": 1}}))
+"""
+
+#: Runs a program where students' code is graded, by what this server's nbgrader has for it.
+GRADE = """
+import pathlib, sys
+sys.path.insert(0, "/opt/courseyard/singleuser")
+from courseyard_nbgrader.tunnel import RemoteKernel
+kernel = RemoteKernel(["/opt/image/bin/python", "-c", "print('graded', flush=True)"], environment={},
+    connection={}, folder=pathlib.Path("/nowhere"), modules=None, seconds=30)
+kernel.ended.wait(40)
+print(kernel.returncode, kernel._said)
 """
 
 
@@ -80,6 +94,7 @@ class Upgrade:
     difference: str
     visits: Visits
     hubs: PodsWatched
+    teacher: dict[str, Any]  # the pod of an instructor's server, made by the earlier hub
 
 
 def earlier_hub(kube: Kube) -> str:
@@ -107,6 +122,7 @@ def go_back(yard: Deployed) -> None:
         clusterfiles._rename(target, yard.namespace)
     yard.change("kubernetes/base/hub/proxy.yaml", f"{GRACE}=10s\n", f"{GRACE}=10s\n{ACCEPT}\n")
     yard.change("kustomization.yaml", image_line(HUB), image_line(earlier_hub(yard.kube)))
+    yard.change("images.yaml", PYTHON, EARLIER_PYTHON)
     for new, old in SETTINGS.items():
         yard.change("courseyard.yaml", new, old)
 
@@ -120,6 +136,7 @@ def take_over(yard: Deployed, fresh: Path) -> None:
     base = Path("kubernetes") / "base"
     shutil.copytree(fresh / base, yard.folder / base, dirs_exist_ok=True)
     yard.change("kustomization.yaml", image_line(earlier_hub(yard.kube)), image_line(HUB))
+    yard.change("images.yaml", EARLIER_PYTHON, PYTHON)
     for new, old in SETTINGS.items():
         yard.change("courseyard.yaml", old, new)
 
@@ -151,6 +168,10 @@ def upgrade(yard: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         person = Person(yard, STUDENT)
         start_curious(yard, person)
         before = Seen.now(yard, person)
+        teacher = Person(yard, TEACHER)
+        said = teacher.start(GRADES)
+        assert teacher.works(GRADES), said
+        graded = pod_of(yard, TEACHER)
         watched = PodsWatched(yard.kube, yard.namespace, "component=hub")
         with watched, Visits(pages(yard), cookies(person)) as visits:
             yard.wait(lambda: len(visits.answers) > 10 or visits.failures, 20)
@@ -160,7 +181,8 @@ def upgrade(yard: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yard.ready()
             # Until the earlier proxies are gone too.
             yard.wait(lambda: not ending(yard), 90, "the earlier proxies have ended")
-        yield Upgrade(person, before, Seen.now(yard, person), told, visits, watched)
+        yield Upgrade(person, before, Seen.now(yard, person), told, visits, watched, graded)
+        teacher.stop(GRADES)
     finally:
         shutil.copytree(kept, yard.folder, dirs_exist_ok=True)
         if difference(yard):
@@ -224,6 +246,16 @@ def test_the_student_stays_logged_in_and_the_hub_knows_the_server(upgrade: Upgra
     assert after["created"] == before["created"]
     assert set(after["servers"]) == {SERVER}
     assert after["servers"][SERVER]["started"] == before["servers"][SERVER]["started"]
+
+
+def test_an_instructors_server_of_before_grades_on(yard: Deployed, upgrade: Upgrade) -> None:
+    """In the pod beside it; one made before there were such pods, in its second container."""
+    pod = pod_of(yard, TEACHER)["metadata"]
+    assert pod["uid"] == upgrade.teacher["metadata"]["uid"]
+    words = ("exec", "-n", yard.users, pod["name"], "-c", "notebook", "--", "python", "-c", GRADE)
+    assert yard.kube.kubectl(*words).split() == ["0", "graded"]
+    beside = yard.pods(yard.users, component="courseyard-grading")
+    assert len(beside) == (0 if "initContainers" in upgrade.teacher["spec"] else 1)
 
 
 def test_the_new_version_is_there(yard: Deployed, upgrade: Upgrade) -> None:

@@ -249,6 +249,36 @@ class PodYard:
         spawner = self.pods[handle]
         return self.call(spawner.look(spawner.mem_limit))
 
+    # --- the pod beside an instructor's -------------------------------------------------------
+
+    def beside(self, handle: str, seconds: float = 90) -> str:
+        """Where the pod for grading of an instructor's server is, once it is there."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = self.call(self.pods[handle].beside())
+            assert not found.error, found.error
+            if found.address:
+                return str(found.address)
+            time.sleep(0.3)
+        raise AssertionError(f"no pod for grading: {found.wait}")
+
+    def grading_pods(self, handle: str) -> list[dict[str, Any]]:
+        """Those beside a server, also while they end."""
+        space = f"{NAMESPACE}-users"
+        owner = self.kube.get("pod", handle, space)
+        found = self.kube.find("pod", space, "component=courseyard-grading")
+        return [
+            pod
+            for pod in found
+            if owner is None
+            or pod["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]
+        ]
+
+    def key(self, handle: str) -> str:
+        """What its runner asks for."""
+        told: str = self.pods[handle].environment["COURSEYARD_GRADING"]
+        return told.removeprefix("hub:")
+
     def stop(self, handle: str, *, now: bool = False) -> None:
         spawner = self.pods.pop(handle, None)
         if spawner is not None:

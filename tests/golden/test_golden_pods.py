@@ -16,12 +16,13 @@ import pytest
 import yaml
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from courseyard.backends.kubernetes import manifests
+from courseyard.backends.kubernetes import grading, manifests
 from courseyard.backends.kubernetes.spawner import PodSpawner
 from tests.golden.test_golden_plans import HERE, PLANS, UPDATE, example, plan
 
 OLDEST, NEWEST = "1.28", "1.37"
 #: The long ones say in the golden file what they are; the tests below look into them.
+KEY = "k" * 64
 FILES = {f"{manifests.ANNOTATION}{name}": name for name in manifests.FILES}
 
 
@@ -29,6 +30,11 @@ FILES = {f"{manifests.ANNOTATION}{name}": name for name in manifests.FILES}
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     monkeypatch.setattr("kubespawner.spawner.shared_client", lambda *_: None)
+    monkeypatch.setattr("secrets.token_hex", lambda _: KEY)
+
+
+#: Those that grade.
+GRADING = [name for name in PLANS if plan(*name.split(".", 1)).grading is not None]
 
 
 def spawner_of(name: str) -> PodSpawner:
@@ -60,12 +66,18 @@ async def test_pod(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(notes[f"{manifests.ANNOTATION}plan.json"]) == json.loads(
         plan(who, target).to_json()
     )
-    for key, file in FILES.items():
-        notes[key] = f"({file})"
+    compare(pod, f"{name}.yaml")
+
+
+def compare(pod: dict[str, Any], name: str) -> None:
+    """With the file of the repository, or write that."""
+    notes = pod["metadata"]["annotations"]
+    for key in FILES.keys() & notes:
+        notes[key] = f"({FILES[key]})"
     for key in [key for key in notes if key.endswith("-version")]:
         del notes[key]  # of JupyterHub and KubeSpawner
     text = yaml.safe_dump(pod, sort_keys=True, allow_unicode=True, width=100)
-    file = HERE / "pods" / f"{name.replace('/', '-')}.yaml"
+    file = HERE / "pods" / name.replace("/", "-")
     if UPDATE:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -73,8 +85,59 @@ async def test_pod(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert text == file.read_text(encoding="utf-8")
 
 
+async def beside_of(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The pod for grading beside an instructor's."""
+    server = await pod_of(spawner_of(name), monkeypatch)
+    server["metadata"]["uid"] = "0a1b2c3d"
+    return grading.pod(server, f"{server['metadata']['name']}-grading-0a1b2c")
+
+
+@pytest.mark.parametrize("name", GRADING)
+async def test_pod_for_grading(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = await beside_of(name, monkeypatch)
+    for version in (OLDEST, NEWEST):
+        kubernetes_validate.validate(pod, version, strict=True)
+    assert KEY not in json.dumps(pod), "the hash of the key alone"
+    compare(pod, f"{name}.grading.yaml")
+
+
+@pytest.mark.parametrize("name", GRADING)
+async def test_what_grades_is_the_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student's groups, read-only folders that students may read, and no way out."""
+    wanted = plan(*name.split(".", 1)).grading
+    assert wanted is not None
+    pod = await beside_of(name, monkeypatch)
+    spec = pod["spec"]
+    rights = spec["securityContext"]
+    assert (rights["runAsUser"], rights["runAsGroup"]) == (
+        wanted.identity.uid,
+        wanted.identity.gid,
+    )
+    assert rights["supplementalGroups"] == sorted(g.gid for g in wanted.identity.supplementary)
+    (container,) = spec["containers"]
+    mounts = [m for m in container["volumeMounts"] if m["name"] == "storage"]
+    assert {(m["mountPath"], m["subPath"]) for m in mounts} == {
+        (m.target, m.source) for m in wanted.mounts
+    }
+    assert all(m["readOnly"] for m in mounts)
+    assert spec["dnsConfig"] == {"nameservers": ["127.0.0.1"]}
+    assert "courseyard/file-plan.json" not in pod["metadata"]["annotations"]
+
+
+async def test_only_an_instructors_pod_of_this_version_has_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student = await pod_of(spawner_of("omar.stats"), monkeypatch)
+    teacher = await pod_of(spawner_of(GRADING[0]), monkeypatch)
+    assert [grading.key_of(student), grading.key_of(teacher)] == ["", KEY]
+    (way,) = (e for e in teacher["spec"]["containers"][0]["env"] if e["value"].endswith(KEY))
+    way["value"] = "tcp:127.0.0.1:8082"  # its runner is a second container
+    assert grading.key_of(teacher) == ""
+
+
 def test_no_pod_is_left_over() -> None:
     wanted = {HERE / "pods" / f"{name.replace('/', '-')}.yaml" for name in PLANS}
+    wanted |= {HERE / "pods" / f"{name.replace('/', '-')}.grading.yaml" for name in GRADING}
     assert set((HERE / "pods").glob("*")) == wanted
 
 
@@ -171,8 +234,14 @@ async def test_pod_fits_pod_security_restricted(name: str, monkeypatch: pytest.M
 
     kubernetes.io/docs/concepts/security/pod-security-standards, `restricted`, line by line.
     """
-    spec = (await pod_of(spawner_of(name), monkeypatch))["spec"]
+    restricted((await pod_of(spawner_of(name), monkeypatch))["spec"])
+    if name in GRADING:
+        restricted((await beside_of(name, monkeypatch))["spec"])
+
+
+def restricted(spec: dict[str, Any]) -> None:
     (container,) = spec["containers"]
+    assert "initContainers" not in spec
     rights = container["securityContext"]
     assert not any(spec.get(k) for k in ("hostNetwork", "hostPID", "hostIPC"))
     assert rights.get("privileged", False) is False

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from courseyard.cli import confine
+from courseyard.cli import confine, supervise
 from courseyard.cli.sites import HERE, SiteArgument
 from courseyard.cli.state import account_of, prepare
 from courseyard.errors import BackendError
@@ -22,8 +22,21 @@ from courseyard.settings import Site
 from courseyard.sitefile import load_site
 
 
-def agent(site: SiteArgument = HERE) -> None:
+def agent(
+    site: SiteArgument = HERE,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Start it again whenever it ends. In a cluster: a container that ends takes the hub's pod, and "
+            "the hub with it, out of the network.",
+        ),
+    ] = False,
+) -> None:
     """Run the agent: the one process with privileges. Servers go on when it ends."""
+    if keep:
+        supervise.keep("agent", [sys.executable, "-m", "courseyard.cli", "agent", str(site)])
+        return
     from courseyard.agent.server import serve
 
     loaded = load_site(site)

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ _LAST_LINES = 15
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a part that dies
 _CALM = 60.0  # seconds after which a part counts as well again
 _STOP = 15.0  # seconds to end by itself
+_LOOK = 0.2  # seconds between two looks at a part that is kept
 
 
 @dataclass
@@ -114,6 +117,18 @@ class Part:
         assert self.process is not None
         inside = descendants(self.process.pid) if self.walled else []
         return inside or [self.process.pid]
+
+
+def keep(name: str, command: list[str]) -> None:
+    """Run ``command``, and again whenever it ends, until SIGTERM or SIGINT; what it writes goes where ours does."""
+    part = Part(name, command, Path("/proc/self/fd/2"), ready=lambda: True, patience=0)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    part.start()
+    while not ended.wait(_LOOK):
+        part.look_after(lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    part.stop()
 
 
 def descendants(pid: int) -> list[int]:

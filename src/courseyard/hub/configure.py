@@ -226,7 +226,12 @@ def _pages(c: Any, runtime: Runtime) -> None:
     # Else each page asks the file system whether its templates have changed.
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     c.JupyterHub.template_vars = looks.template_vars(runtime)
-    handlers.install(runtime.site)
+    more: list[tuple[Any, ...]] = []
+    if runtime.site.backend == "kubernetes":
+        from courseyard.hub.grading import GradingApi
+
+        more.append((r"/api/users/([^/]+)/servers/([^/]+)/grading", GradingApi))
+    handlers.install(runtime.site, *more)
     fetches.install()
     keyholders.install(runtime.keys)
 

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from courseyard.backends.base import Exit, ExitReason, Progress
+from courseyard.backends.kubernetes.gradingpods import NoGradingError
 from courseyard.backends.kubernetes.manifests import Cluster
 from courseyard.backends.kubernetes.spawner import PodSpawner
 from courseyard.errors import BackendError, CourseyardError
@@ -32,7 +33,17 @@ class CoursePodSpawner(PlannedSpawner, PodSpawner):
         await self.runtime.agent.ensure_storage(plan.storage)
         self.hub_connect_url = await self._hub_url()
         self.handle = self.pod_key
-        return await self.launch(plan, self._tell)
+        url = await self.launch(plan, self._tell)
+        if plan.grading is not None:
+            self.runtime.run(self._grade)
+        return url
+
+    async def _grade(self) -> None:
+        """Have the pod for grading ready before it is asked for; the start does not wait for it."""
+        try:
+            await self.beside()
+        except (CourseyardError, NoGradingError) as error:
+            self.log.warning("%s: no pod for grading yet: %s", self._log_name, error)
 
     def _tell(self, progress: Progress) -> None:
         if self.latest_step["message"] != progress.message:

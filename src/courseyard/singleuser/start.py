@@ -87,10 +87,15 @@ def prefer_image() -> None:
     os.environ["PATH"] = os.pathsep.join([folder, *others])
 
 
-def confine() -> None:
-    """In a pod: what a sandbox brings besides; nothing about the cluster's API, no core files."""
+def confine(processes: int) -> None:
+    """In a pod: what a sandbox brings besides; nothing about the cluster's API, no core files.
+
+    Args:
+        processes: and threads; the kernel counts all of this UID on the node (getrlimit(2), RLIMIT_NPROC).
+    """
     part("seccomp").install()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     for name in [name for name in os.environ if name.startswith("KUBERNETES_")]:
         del os.environ[name]
 
@@ -103,11 +108,11 @@ def main() -> None:
     log.addHandler(handler)
     log.propagate = False
     inherited = os.environ.pop("COURSEYARD_SOCKET_FD", "")
-    if not inherited:
-        confine()
     plan = read_plan(Path(os.environ.pop("COURSEYARD_PLAN", PLAN)))
-    # The containers of a pod share its loopback, and students' code runs in the second one.
-    shared = not inherited and bool(plan.get("grading"))
+    if not inherited:
+        confine(plan["limits"]["processes"])
+    # A hub of an earlier version has students' code run in a second container, which shares the loopback.
+    shared = os.environ.get("COURSEYARD_GRADING", "").startswith("tcp:")
     check_umask(plan["identity"]["umask"])
     home = Path(os.environ.setdefault("HOME", plan["identity"]["home"]))
     # In a pod the folder above it is an empty volume; a sandbox brings the folder itself.

@@ -358,3 +358,21 @@ def test_servers_find_a_node(
     assert said.replace("LINE", line) in "".join(found)
     seen.unknown.add(("Node", ""))
     assert not list(nodes.problems(site, seen))
+
+
+def test_what_kubelets_say_of_processes(made: Path, seen: Seen) -> None:
+    site = load_site(made)
+    wanted_limit = site.servers.processes
+
+    def said(**limits: int) -> list[str]:
+        seen.pids = limits
+        return [str(problem).replace(f"{made}/", "") for problem in nodes.of_processes(site, seen)]
+
+    assert said(node0=wanted_limit, node1=4 * wanted_limit) == []
+    assert said() == [], "nobody said anything"
+    (one,) = said(node0=wanted_limit, node1=-1)
+    assert "courseyard.yaml" in one
+    assert "the kubelet of node1 has no podPidsLimit" in one
+    assert f"podPidsLimit: {wanted_limit}" in one
+    (one,) = said(node0=100, node1=wanted_limit)
+    assert "the kubelet of node0 gives a server 100" in one

@@ -150,7 +150,7 @@ def test_no_place_names_what_was_short(lacking: str, words: str) -> None:
     ],
 )
 def test_refusals_of_the_api(status: int, body: Any, kind: Any, words: str) -> None:
-    error = reasons.refused(status, json.dumps(body), PLAN)
+    error = reasons.refused(status, json.dumps(body), "the server of “X”")
     assert isinstance(error, kind)
     assert words in error.message
     assert error.next_step
@@ -160,7 +160,7 @@ def test_refusals_of_the_api(status: int, body: Any, kind: Any, words: str) -> N
 
 
 def test_refusal_that_is_no_json() -> None:
-    assert reasons.refused(500, "<html>", PLAN).detail == "<html>"
+    assert reasons.refused(500, "<html>", "it").detail == "<html>"
 
 
 @pytest.mark.parametrize(
@@ -231,16 +231,6 @@ def test_endings(what: Any, reason: ExitReason, words: str) -> None:
 @pytest.mark.parametrize("what", [pod(), pod("Running", state={"running": {}})])
 def test_running_is_no_ending(what: Any) -> None:
     assert reasons.exit_of(what, 0) is None
-
-
-def test_the_image_of_the_container_beside_is_told_too() -> None:
-    """It comes first: the server's own container says no more than that it waits."""
-    what = pod(state={"waiting": {"reason": "PodInitializing"}})
-    missing = {"reason": "ImagePullBackOff", "message": "not found"}
-    beside = {"name": "grading", "state": {"waiting": missing}}
-    what["status"]["initContainerStatuses"] = [beside]
-    with pytest.raises(UnsupportedError, match="is not there"):
-        reasons.step(what, [], PLAN)
 
 
 def test_an_eviction_that_only_an_event_tells() -> None:

@@ -212,6 +212,33 @@ def test_a_part_that_dies_again_and_again_waits_longer(tmp_path: Path) -> None:
     assert max(pauses) >= 0.4
 
 
+def test_what_is_kept_is_started_again_until_asked_to_end(tmp_path: Path) -> None:
+    """As the agent in its container: it ends, and the container does not."""
+    begun = tmp_path / "begun"
+    part = (
+        f"import os, time; open({str(begun)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    )
+    keeper = f"import sys; from courseyard.cli import supervise; supervise.keep('part', [sys.executable, '-c', {part!r}])"
+    process = subprocess.Popen([sys.executable, "-c", keeper], stderr=subprocess.PIPE, text=True)
+
+    def latest(number: int) -> int:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            found = begun.read_text().split() if begun.exists() else []
+            if len(found) >= number:
+                return int(found[number - 1])
+            time.sleep(0.05)
+        raise AssertionError(f"not started {number} times")
+
+    os.kill(latest(1), signal.SIGKILL)
+    second = latest(2)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "The part ended (-9) and is started again" in said
+    assert not Path(f"/proc/{second}").exists()
+
+
 def test_last_lines_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_bytes(b"\xff\n" * 20_000 + b"the end\n")

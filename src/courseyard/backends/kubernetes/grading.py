@@ -1,72 +1,136 @@
-"""The second container of an instructor's pod, in which students' code is graded. Pure.
+"""The pod beside an instructor's, in which students' code is graded. Pure.
 
-It begins before the server and ends with it (a "sidecar": an init container that is restarted,
-kubernetes.io/docs/concepts/workloads/pods/sidecar-containers). It has the image and the UID of the
-server, the pod's network, and none of its folders but those that students may read.
+It has the image, the place and the UID of the server, a student's groups, and of the server's folders only those
+that students may read. Its network lets that server in and nothing out (deploy/kubernetes/base/users/policies.yaml).
+
+It is made from what the cluster tells of the server's pod, so a hub that has just started needs no memory of it.
+The server's pod owns it: Kubernetes ends it with the server
+(kubernetes.io/docs/concepts/architecture/garbage-collection).
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-from courseyard.backends.kubernetes import plainpods
-from courseyard.plan.model import Identity, ServerPlan
-from courseyard.singleuser.courseyard_nbgrader import tunnel
+from courseyard.backends import beside
+from courseyard.backends.kubernetes import manifests, plainpods
+from courseyard.plan.model import ServerPlan
+from courseyard.singleuser.courseyard_nbgrader import way
 from courseyard.singleuser.grading import runner
 
+Object = dict[str, Any]
+COMPONENT = "courseyard-grading"
 CONTAINER = "grading"
-#: Containers of a pod share its loopback.
-VARIABLES = {tunnel.ADDRESS: f"tcp:127.0.0.1:{runner.PORT}"}
+#: The UID of the server's pod; names are used again, UIDs are not.
+OF_LABEL = "courseyard/grades-for"
 RUNNER = ("/opt/image/bin/python", "-I", "/opt/courseyard/singleuser/grading/runner.py")
-_TMP, _SHM = "grading-tmp", "grading-shm"
 #: What it asks for while it waits.
 _CORES, _MEMORY = "10m", str(48 * 1024**2)
+#: What it has in common with the server's pod: where it may run, and how its image is fetched.
+_SHARED = (
+    *("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName"),
+    *("schedulerName", "tolerations", "enableServiceLinks", "hostname"),
+)
+_WAY = "hub:"
 
 
-def volumes(plan: ServerPlan) -> list[dict[str, Any]]:
-    """Its folders in memory; none without grading."""
-    if plan.grading is None:
-        return []
-    sizes = {_TMP: plan.limits.tmp_size, _SHM: plan.limits.shm_size}
-    return [
-        {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
-        for name, size in sizes.items()
-    ]
+def variables(key: str) -> dict[str, str]:
+    """What the server's programs are told: the hub knows the address, and the runner asks for ``key``."""
+    return {way.ADDRESS: f"{_WAY}{key}"}
 
 
-def container(server: dict[str, Any], limits: dict[str, str], inner: ServerPlan) -> dict[str, Any]:
-    """The container beside the server's.
+def key_of(server: Object) -> str:
+    """The key of an instructor's pod; "" of others, and of those whose runner is a second container."""
+    (container,) = server["spec"]["containers"]
+    told = {each["name"]: each.get("value") or "" for each in container.get("env") or ()}
+    found: str = told.get(way.ADDRESS, "")
+    return found.removeprefix(_WAY) if found.startswith(_WAY) else ""
 
-    Args:
-        server: what it has in common with the server's, and its ``env`` and ``volumeMounts``.
-        limits: what it may use, as quantities.
-        inner: its plan (backends/beside.py).
+
+def pod(server: Object, name: str) -> Object:
+    """The pod ``name`` beside ``server``, whose key is set.
+
+    Raises:
+        pydantic.ValidationError: the server's plan is of another version.
     """
-    disk = {"ephemeral-storage": limits["ephemeral-storage"]}
+    about = server["metadata"]
+    plan = ServerPlan.from_json(about["annotations"][f"{manifests.ANNOTATION}plan.json"])
+    inner = beside.plan_of(plan)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": about["name"], "uid": about["uid"]}
+    files = manifests.annotations_of(inner, "passwd", "group")
     return {
-        **server,
-        **plainpods.LAST_WORD,
-        "name": CONTAINER,
-        "command": list(RUNNER),
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {**inner.labels, **plainpods.labels(COMPONENT), OF_LABEL: about["uid"]},
+            "annotations": files | {"courseyard/title": plan.title},
+            "ownerReferences": [owner],
+        },
+        "spec": _spec(server["spec"], inner, key_of(server)),
+    }
+
+
+def _spec(server: Object, inner: ServerPlan, key: str) -> Object:
+    who, limits = inner.identity, inner.limits
+    (notebook,) = server["containers"]
+    (storage,) = (each for each in server["volumes"] if each["name"] == manifests.STORAGE)
+    return {
+        **{name: server[name] for name in _SHARED if name in server},
+        "dnsPolicy": "None",  # a name is a way out
+        "dnsConfig": {"nameservers": ["127.0.0.1"]},
+        # A runner that cannot clean up after a submission ends, and begins anew.
         "restartPolicy": "Always",
-        "securityContext": _rights(inner.identity),
-        "resources": {"requests": {"cpu": _CORES, "memory": _MEMORY, **disk}, "limits": limits},
-        "volumeMounts": [
-            {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
-            {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
-            *server["volumeMounts"],
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": who.uid,
+            "runAsGroup": who.gid,
+            "supplementalGroups": sorted({g.gid for g in who.supplementary} - {who.gid}),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                **plainpods.LAST_WORD,
+                "name": CONTAINER,
+                "image": notebook["image"],
+                "imagePullPolicy": notebook["imagePullPolicy"],
+                "command": list(RUNNER),
+                "env": _environment(inner, key),
+                "ports": [{"name": "runner", "containerPort": runner.PORT}],
+                "securityContext": plainpods.rights(),
+                "resources": {
+                    "requests": {"cpu": _CORES, "memory": _MEMORY, **manifests.DISK},
+                    "limits": {
+                        **manifests.quantities(limits.cpu_limit, limits.mem_limit),
+                        **manifests.DISK,
+                    },
+                },
+                "volumeMounts": [
+                    *manifests.memory_mounts(),
+                    *manifests.identity_mounts("passwd", "group"),
+                    *manifests.storage_mounts(inner.mounts),
+                ],
+            }
+        ],
+        "volumes": [
+            storage,
+            manifests.identity_volume("passwd", "group"),
+            *manifests.memory_volumes(limits),
         ],
     }
 
 
-def _rights(who: Identity) -> dict[str, Any]:
-    return {
-        "runAsUser": who.uid,
-        "runAsGroup": who.gid,
-        "runAsNonRoot": True,
-        "privileged": False,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
+def _environment(inner: ServerPlan, key: str) -> list[Object]:
+    own = {
+        # The lock alone: whoever reads it has no key.
+        runner.LOCK: hashlib.sha256(key.encode()).hexdigest(),
+        # The instructor's server has the same UID, by which they are counted: it keeps a half.
+        runner.PROCESSES: str(inner.limits.processes // 2),
     }
+    return [
+        {"name": name, "value": value.replace("$", "$$")}
+        for name, value in sorted((manifests.environment(inner) | own).items())
+    ]

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from courseyard.backends import beside, identity
-from courseyard.backends.kubernetes import grading, plainpods
-from courseyard.plan.model import Mount, ServerPlan
+from courseyard.backends import identity
+from courseyard.backends.kubernetes import plainpods
+from courseyard.plan.model import Limits, Mount, ServerPlan
 from courseyard.settings import KubernetesSettings, Site
 
 PORT = 8888
@@ -28,12 +28,15 @@ FILES = {
 ANNOTATION = "courseyard/file-"
 SITE_LABEL = "courseyard/site"
 NETWORK_LABEL = "courseyard/network"
+#: Of servers that have a pod for grading beside them: the network opens the way to those.
+GRADES_LABEL = "courseyard/grades"
 COMPONENT = "courseyard-server"
 HOSTNAME = "courseyard"
 _START = ("/opt/image/bin/python", "-I", "/opt/courseyard/singleuser/start.py")
-_STORAGE, _HOME, _TMP, _SHM, _IDENTITY = "storage", "home", "tmp", "shm", "identity"
+STORAGE = "storage"
+_HOME, _TMP, _SHM, _IDENTITY = "home", "tmp", "shm", "identity"
 #: Logs and the layer that nobody can write: what a container may use of its node's disk.
-_NODE_DISK = 256 * 1024**2
+DISK = {"ephemeral-storage": str(256 * 1024**2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,10 @@ def traits(plan: ServerPlan, cluster: Cluster) -> dict[str, Any]:
         "namespace": cluster.settings.users_namespace,
         "component_label": COMPONENT,
         "common_labels": {SITE_LABEL: cluster.site},
-        "extra_labels": {**plan.labels, NETWORK_LABEL: plan.network},
+        "extra_labels": labels_of(plan),
         "extra_annotations": annotations_of(plan),
-        "environment": environment(plan) | (grading.VARIABLES if plan.grading else {}),
-        "init_containers": _beside(plan, cluster.settings),
-        "volumes": [*volumes(plan, cluster.settings.storage_claim), *grading.volumes(plan)],
+        "environment": environment(plan),
+        "volumes": volumes(plan, cluster.settings.storage_claim),
         "volume_mounts": volume_mounts(plan),
         # A server that ends has ended: the hub tells the person why.
         "extra_pod_config": {
@@ -85,6 +87,7 @@ def _untouched() -> dict[str, Any]:
     """Traits that no plan sets, so that nothing of an earlier start or a profile stays."""
     return {
         "profile_list": [],
+        "init_containers": [],
         "extra_containers": [],
         "lifecycle_hooks": {},
         "modify_pod_hook": None,
@@ -114,25 +117,6 @@ def _software(plan: ServerPlan, settings: KubernetesSettings) -> dict[str, Any]:
         "ip": "0.0.0.0",
         "port": PORT,
     }
-
-
-def _beside(plan: ServerPlan, settings: KubernetesSettings) -> list[dict[str, Any]]:
-    """The container in which students' code is graded; none where nothing is."""
-    if plan.grading is None:
-        return []
-    inner = beside.plan_of(plan)
-    software = _software(plan, settings)
-    server = {
-        "image": software["image"],
-        "imagePullPolicy": software["image_pull_policy"],
-        "env": [
-            {"name": name, "value": value.replace("$", "$$")}
-            for name, value in sorted(environment(inner).items())
-        ],
-        "volumeMounts": [*_identity_mounts("passwd", "group"), *_storage_mounts(inner.mounts)],
-    }
-    limits = {**_quantities(plan.limits.cpu_limit, plan.limits.mem_limit), **_disk()}
-    return [grading.container(server, limits, inner)]
 
 
 def full_reference(reference: str, registry: str) -> str:
@@ -173,28 +157,24 @@ def _rights(plan: ServerPlan) -> dict[str, Any]:
 def _resources(plan: ServerPlan) -> dict[str, Any]:
     """Requests and limits; as text too, because a quantity is text in Kubernetes' own schema."""
     limits = plan.limits
-    disk = _disk()
     return {
         "mem_limit": limits.mem_limit,
         "mem_guarantee": limits.mem_guarantee,
         "cpu_limit": limits.cpu_limit,
         "cpu_guarantee": limits.cpu_guarantee,
         "extra_resource_limits": {
-            **_quantities(limits.cpu_limit, limits.mem_limit), **disk, **limits.extra_limits,
+            **quantities(limits.cpu_limit, limits.mem_limit), **DISK, **limits.extra_limits,
         },
         "extra_resource_guarantees": {
-            **_quantities(limits.cpu_guarantee, limits.mem_guarantee),
-            **disk,
+            **quantities(limits.cpu_guarantee, limits.mem_guarantee),
+            **DISK,
             **limits.extra_guarantees,
         },
     }  # fmt: skip
 
 
-def _disk() -> dict[str, str]:
-    return {"ephemeral-storage": str(_NODE_DISK)}
-
-
-def _quantities(cores: float, memory: int) -> dict[str, str]:
+def quantities(cores: float, memory: int) -> dict[str, str]:
+    """As Kubernetes writes them; ``memory`` in bytes."""
     return {"cpu": f"{round(cores * 1000)}m", "memory": str(memory)}
 
 
@@ -218,8 +198,14 @@ def _place(plan: ServerPlan, settings: KubernetesSettings) -> dict[str, Any]:
     }
 
 
-def annotations_of(plan: ServerPlan) -> dict[str, str]:
-    """What the pod's files are made of, and who and what for a person who looks at it."""
+def labels_of(plan: ServerPlan) -> dict[str, str]:
+    """What the pod is found by, and what the network knows it by."""
+    found = {**plan.labels, NETWORK_LABEL: plan.network}
+    return found if plan.grading is None else {**found, GRADES_LABEL: "true"}
+
+
+def annotations_of(plan: ServerPlan, *names: str) -> dict[str, str]:
+    """What the pod's files ``names`` (all without any) are made of, and who it is for a person who looks."""
     who = plan.identity
     texts = {
         "plan.json": plan.to_json(indent=None),
@@ -229,7 +215,7 @@ def annotations_of(plan: ServerPlan) -> dict[str, str]:
     return {
         "courseyard/title": plan.title,
         "courseyard/username": who.username,
-        **{f"{ANNOTATION}{name}": text for name, text in texts.items()},
+        **{f"{ANNOTATION}{name}": texts[name] for name in names or FILES},
     }
 
 
@@ -248,21 +234,12 @@ def environment(plan: ServerPlan) -> dict[str, str]:
 
 def volumes(plan: ServerPlan, claim: str) -> list[dict[str, Any]]:
     """The storage, the files about the person, and three folders in memory that end with the pod."""
-    limits = plan.limits
-    files = [
-        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION}{name}']"}}
-        for name in FILES
-    ]
     return [
-        {"name": _STORAGE, "persistentVolumeClaim": {"claimName": claim}},
-        {"name": _IDENTITY, "downwardAPI": {"items": files, "defaultMode": 0o444}},
-        *(
-            {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
-            for name, size in (
-                (_HOME, limits.tmp_size), (_TMP, limits.tmp_size), (_SHM, limits.shm_size),
-            )
-        ),
-    ]  # fmt: skip
+        {"name": STORAGE, "persistentVolumeClaim": {"claimName": claim}},
+        identity_volume(*FILES),
+        _memory(_HOME, plan.limits.tmp_size),
+        *memory_volumes(plan.limits),
+    ]
 
 
 def volume_mounts(plan: ServerPlan) -> list[dict[str, Any]]:
@@ -271,22 +248,49 @@ def volume_mounts(plan: ServerPlan) -> list[dict[str, Any]]:
     return [
         # The person's home is made inside, so that it is theirs alone (singleuser/start.py).
         {"name": _HOME, "mountPath": home},
-        {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
-        {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
-        *_identity_mounts(*FILES),
-        *_storage_mounts(plan.mounts),
+        *memory_mounts(),
+        *identity_mounts(*FILES),
+        *storage_mounts(plan.mounts),
     ]
 
 
-def _identity_mounts(*names: str) -> Iterator[dict[str, Any]]:
+def identity_volume(*names: str) -> dict[str, Any]:
+    """The files ``names`` of :data:`FILES`, from the pod's annotations."""
+    files = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION}{name}']"}}
+        for name in names
+    ]
+    return {"name": _IDENTITY, "downwardAPI": {"items": files, "defaultMode": 0o444}}
+
+
+def identity_mounts(*names: str) -> Iterator[dict[str, Any]]:
+    """Where they are seen."""
     for name in names:
         yield {"name": _IDENTITY, "mountPath": FILES[name], "subPath": name, "readOnly": True}
 
 
-def _storage_mounts(mounts: tuple[Mount, ...]) -> Iterator[dict[str, Any]]:
+def memory_volumes(limits: Limits) -> list[dict[str, Any]]:
+    """``/tmp`` and ``/dev/shm``: they end with the pod and count against its limit."""
+    return [_memory(_TMP, limits.tmp_size), _memory(_SHM, limits.shm_size)]
+
+
+def memory_mounts() -> list[dict[str, Any]]:
+    """Where they are seen."""
+    return [
+        {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108
+        {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
+    ]
+
+
+def _memory(name: str, size: int) -> dict[str, Any]:
+    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
+
+
+def storage_mounts(mounts: tuple[Mount, ...]) -> Iterator[dict[str, Any]]:
+    """Parts of the storage, parents before children."""
     for mount in mounts:
         yield {
-            "name": _STORAGE,
+            "name": STORAGE,
             "mountPath": mount.target,
             "subPath": mount.source,
             "readOnly": not mount.writable,

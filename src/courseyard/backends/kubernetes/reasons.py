@@ -32,6 +32,12 @@ _FILES_SAFE = "Your files are safe."
 _STAFF = "Ask the people of the course, or the help desk."
 _LATER = "Try again in some minutes; if it lasts, ask the help desk."
 
+_KILLED = 128 + 9  # exit code of a container whose first process got SIGKILL
+KILLED = (
+    "Your server was killed, most often because memory ran out: its own, or its computer's. Close notebooks that "
+    "you do not need, or load less data at once. Files in /tmp and in the home directory count as memory."
+)
+
 #: Waiting reasons of a container that do not pass by themselves (kubelet, images and containers).
 NO_IMAGE = frozenset(
     ("ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "ImageInspectError")
@@ -107,12 +113,13 @@ def too_late(
     )
 
 
-def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
+def refused(status: int, body: str, what: str) -> CourseyardError:
     """Why the cluster did not take the pod.
 
     Args:
         status: HTTP status of its answer; 0 when there was none.
         body: what it said.
+        what: the pod, in the person's words.
     """
     message = sentence_of(body)
     if status == 403 and "exceeded quota" in message:
@@ -127,12 +134,14 @@ def refused(status: int, body: str, plan: ServerPlan) -> CourseyardError:
         )
     if status in (400, 403, 422):
         return UnsupportedError(
-            f"The cluster refuses the server of “{plan.title}”.",
+            f"The cluster refuses {what}.",
             "Tell the administrators; nothing you do here changes it.",
             detail=message,
         )
     return StartError(
-        "The server could not be started.", _LATER, detail=f"HTTP {status}: {message}"
+        f"{what[:1].upper()}{what[1:]} could not be started.",
+        _LATER,
+        detail=f"HTTP {status}: {message}",
     )
 
 
@@ -162,10 +171,13 @@ def exit_of(pod: Object | None, mem_limit: int, events: Iterable[Object] = ()) -
     if ended and ended.get("reason") == "OOMKilled":
         limit = f"its {format_bytes(mem_limit)}" if mem_limit else "its limit"
         message = (
-            f"Your server needed more than {limit} of memory and was stopped. "
-            "Close notebooks that you do not need, or load less data at once."
+            f"Your server needed more than {limit} of memory and was stopped. Close notebooks that you do not "
+            "need, or load less data at once. Files in /tmp and in the home directory count as memory."
         )
         return Exit(ExitReason.OUT_OF_MEMORY, code, message)
+    if code == _KILLED and ended and not metadata.get("deletionTimestamp"):
+        # Memory that ran out, where the runtime did not see it, or the node's.
+        return Exit(ExitReason.EXITED, code, KILLED)
     if metadata.get("deletionTimestamp"):
         return Exit(ExitReason.GONE, code, "Your server was stopped by the cluster.")
     if over:
@@ -253,11 +265,7 @@ def _container(status: Object) -> Object:
 
 
 def waiting_of(status: Object) -> Object:
-    """What the server's container waits for, or the one beside it, which comes first."""
-    for container in (*(status.get("initContainerStatuses") or []), _container(status)):
-        found: Object = (container.get("state") or {}).get("waiting") or {}
-        if found.get("reason") in NO_IMAGE | NOT_CREATED:
-            return found
+    """What the server's container waits for."""
     return (_container(status).get("state") or {}).get("waiting") or {}
 
 

@@ -7,6 +7,7 @@ stays its business; what it watches is cut to size in watches.py.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,8 @@ from kubernetes_asyncio.client import ApiException
 from kubespawner import KubeSpawner
 
 from courseyard.backends.base import Exit, Progress
-from courseyard.backends.kubernetes import manifests, reasons, watches
+from courseyard.backends.kubernetes import grading, manifests, reasons, watches
+from courseyard.backends.kubernetes.gradingpods import Beside, GradingPods
 from courseyard.errors import StartError
 from courseyard.plan.model import ServerPlan
 
@@ -27,10 +29,14 @@ class PodSpawner(KubeSpawner):
     """Runs one plan as one pod."""
 
     _starts = False  # just now
+    _grading: GradingPods | None = None
 
     def use(self, plan: ServerPlan, cluster: manifests.Cluster) -> None:
         """Set every trait that makes the pod; nothing of an earlier plan stays (trap 6)."""
-        for name, value in manifests.traits(plan, cluster).items():
+        traits = manifests.traits(plan, cluster)
+        if plan.grading is not None:
+            traits["environment"] |= grading.variables(secrets.token_hex(32))
+        for name, value in traits.items():
             setattr(self, name, value)
 
     def _expand_all(self, src: Any) -> Any:
@@ -111,11 +117,12 @@ class PodSpawner(KubeSpawner):
                     tell(reasons.step(self.pod, self.events, plan))
             return str(await started)
         except ApiException as error:
-            raise reasons.refused(error.status or 0, str(error.body or error), plan) from error
+            body = str(error.body or error)
+            raise reasons.refused(error.status or 0, body, _what(plan)) from error
         except TimeoutError as error:
             raise self.late(plan, str(error)) from error
         except OSError as error:  # aiohttp's connection errors are OSErrors
-            raise reasons.refused(0, str(error), plan) from error
+            raise reasons.refused(0, str(error), _what(plan)) from error
         finally:
             self._starts = False
             if not started.done():
@@ -143,6 +150,17 @@ class PodSpawner(KubeSpawner):
         """Delete the pod and wait until it is gone; no-op when it is."""
         await KubeSpawner.stop(self, now=now)
 
+    async def beside(self) -> Beside:
+        """The pod in which this server's submissions are graded, made where there is none.
+
+        Raises:
+            NoGradingError: nothing is graded in this server.
+            BackendError, StartError, UnsupportedError: the cluster does not answer, or refused.
+        """
+        if self._grading is None or self._grading.server != self.pod_name:
+            self._grading = GradingPods(self.api, self.namespace, self.pod_name)
+        return await self._grading.find_or_make()
+
     async def tail(self, lines: int) -> str:
         """The last lines that the pod wrote; "" when there are none."""
         with suppress(ApiException, OSError):
@@ -155,3 +173,7 @@ class PodSpawner(KubeSpawner):
             )
             return str(text)
         return ""
+
+
+def _what(plan: ServerPlan) -> str:
+    return f"the server of “{plan.title}”"

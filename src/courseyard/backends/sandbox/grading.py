@@ -11,11 +11,11 @@ import socket
 from pathlib import Path
 
 from courseyard.backends.sandbox import namespaces
-from courseyard.singleuser.courseyard_nbgrader import tunnel
+from courseyard.singleuser.courseyard_nbgrader import way
 
 RUNNER = f"{namespaces.PROGRAMS}/grading/runner.py"
 #: What an instructor's programs connect to.
-VARIABLES = {tunnel.ADDRESS: f"unix:{namespaces.GRADING}/socket"}
+VARIABLES = {way.ADDRESS: f"unix:{namespaces.GRADING}/socket"}
 
 
 def listen(listening: socket.socket, folder: Path, uid: int | None) -> None:

@@ -128,15 +128,15 @@ class SeenHandler(Page):
         self.redirect(f"{self.hub.base_url}home")
 
 
-def install(site: Site) -> None:
-    """Put our pages before JupyterHub's.
+def install(site: Site, *more: tuple[Any, ...]) -> None:
+    """Put our pages, and ``more``, before JupyterHub's.
 
     ``JupyterHub.extra_handlers`` come after the stock ones and are deprecated, and the first match
     wins; so the list that JupyterHub reads at its start is extended at the front, once.
     """
-    if stock.default_handlers[: len(HANDLERS)] != HANDLERS:
-        refused = [] if site.hub.sharing else sharing.refusals()
-        stock.default_handlers[:0] = [*HANDLERS, *refused]
+    refused = [] if site.hub.sharing else sharing.refusals()
+    known = stock.default_handlers
+    known[:0] = [each for each in (*HANDLERS, *refused, *more) if each not in known]
 
 
 HANDLERS: list[tuple[Any, ...]] = [

@@ -50,6 +50,7 @@ class SandboxProvisioner(LocalProvisioner):
             folder=Path(kwargs.get("cwd") or "."),
             modules=manager.modules,
             seconds=manager.seconds,
+            tell=self.log.warning,
         )
         manager.ip = self.kernel.prefix
         self.connection_info = manager.get_connection_info()

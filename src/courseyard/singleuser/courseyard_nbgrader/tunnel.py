@@ -16,48 +16,18 @@ import socket
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-#: ``unix:<path>`` or ``tcp:<host>:<port>``, from the backend.
-ADDRESS = "COURSEYARD_GRADING"
+from .way import NoSandboxError, find_way
+
 #: Sockets of a kernel by their numbers, which end their names.
 PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 MOST = 256 * 1024**2  # bytes that one kernel may send
 _LONGEST = 1024 * 1024  # bytes of a line
 #: Hidden tests stand in the notebooks of an assignment.
 _LEFT_OUT = ("*.ipynb", ".ipynb_checkpoints", "__pycache__")
-
-
-class NoSandboxError(Exception):
-    """There is no sandbox for grading, or it refused; the text is for the instructor."""
-
-
-def reach() -> socket.socket:
-    """A connection to the runner.
-
-    Raises:
-        NoSandboxError: it is not there.
-    """
-    kind, _, where = os.environ.get(ADDRESS, "").partition(":")
-    try:
-        if kind == "unix":
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(where)
-            return connection
-        if kind == "tcp":
-            host, _, port = where.rpartition(":")
-            return socket.create_connection((host, int(port)))
-    except OSError as error:
-        raise NoSandboxError(
-            f"The sandbox for grading does not answer ({error.strerror or error}). Stop this server,"
-            " start it again, and autograde once more."
-        ) from error
-    raise NoSandboxError(
-        "Students' code runs in a sandbox of its own, and this server has none. Autograde in an"
-        " instructor server of the course; if this is one, stop it and start it again."
-    )
 
 
 class RemoteKernel:
@@ -69,6 +39,7 @@ class RemoteKernel:
         folder: what it finds in its working directory, but for notebooks.
         modules: further Python modules, or None.
         seconds: after which it is ended; 0: never.
+        tell: told what it waits for.
 
     Raises:
         NoSandboxError: there is none, or it could not start the kernel.
@@ -83,14 +54,14 @@ class RemoteKernel:
         folder: Path,
         modules: Path | None,
         seconds: float,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.returncode: int | None = None
         self._why = ""  # it was ended from outside
         self._said = ""  # what it wrote last
         self.ended = threading.Event()
         self._left = MOST
-        self._control = reach()
-        self._stream = self._control.makefile("rb")
+        self._way = find_way(tell)
         request = {
             "do": "start",
             "argv": argv,
@@ -98,18 +69,19 @@ class RemoteKernel:
             "connection": {**connection, **PORTS},
             "seconds": seconds,
         }
-        try:
-            with tempfile.TemporaryFile() as archive:
-                pack(archive, folder, modules)
-                size = archive.tell()
-                archive.seek(0)
+        with tempfile.TemporaryFile() as archive:
+            pack(archive, folder, modules)
+            size = archive.tell()
+            archive.seek(0)
+            self._control = self._way.connect({**request, "size": size})
+            self._stream = self._control.makefile("rb")
+            try:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
-                    self._control.sendall(json.dumps({**request, "size": size}).encode() + b"\n")
                     self._control.sendfile(archive)
-            self._id = str(self._answer()["kernel"])
-        except BaseException:
-            self.close()
-            raise
+                self._id = str(self._answer()["kernel"])
+            except BaseException:
+                self.close()
+                raise
         threading.Thread(target=self._watch, daemon=True).start()
         #: Sockets ``<prefix>-1`` … ``<prefix>-5`` are its channels.
         self._folder = Path(tempfile.mkdtemp(prefix="grading-"))
@@ -174,9 +146,12 @@ class RemoteKernel:
                 threading.Thread(target=self._carry, args=(near, channel), daemon=True).start()
 
     def _carry(self, near: socket.socket, channel: int) -> None:
-        with contextlib.suppress(OSError, NoSandboxError, ValueError), near, reach() as far:
-            request = {"do": "connect", "kernel": self._id, "channel": channel}
-            far.sendall(json.dumps(request).encode() + b"\n")
+        request = {"do": "connect", "kernel": self._id, "channel": channel}
+        with (
+            contextlib.suppress(OSError, NoSandboxError, ValueError),
+            near,
+            self._way.connect(request) as far,
+        ):
             with far.makefile("rb", buffering=0) as stream:
                 if stream.readline(_LONGEST) != b"{}\n":
                     return

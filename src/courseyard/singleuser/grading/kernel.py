@@ -1,6 +1,7 @@
-"""Become a kernel that runs a student's code: ``python -I kernel.py FOLDER COMMAND …``.
+"""Become a kernel that runs a student's code: ``python -I kernel.py FOLDER PROCESSES COMMAND …``.
 
-In a sandbox it is confined by what is around it; in a pod this is what its server does (start.py).
+In a sandbox it is confined by what is around it, and PROCESSES is 0; in a pod this is what its server does
+(start.py).
 
 Python 3.9 and the standard library alone.
 """
@@ -17,12 +18,14 @@ PROGRAMS = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    folder, *command = sys.argv[1:]
+    folder, processes, *command = sys.argv[1:]
     os.setsid()
     os.chdir(folder)
     # Where memory runs out this is what the kernel of the machine ends, not the runner.
     Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if int(processes):
+        resource.setrlimit(resource.RLIMIT_NPROC, (int(processes), int(processes)))
     sys.path.insert(0, str(PROGRAMS.parent))
     seccomp, confine = (
         importlib.import_module(f"{PROGRAMS.name}.{name}")

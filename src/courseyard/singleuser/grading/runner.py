@@ -13,6 +13,9 @@ A connection begins with a line of JSON:
   kernel lives no longer than the connection.
 - ``{"do": "connect", "kernel", "channel"}``; after the answer ``{}`` the connection is that channel.
 
+Where others can reach the port, as in a pod, the line also holds ``"key"``. This process knows only the
+key's hash: nobody learns it here.
+
 Standard library of Python 3.9 alone: the image may be old.
 """
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import json
 import os
 import secrets
@@ -43,6 +47,10 @@ from .processes import PATIENCE, Processes
 
 KERNEL = Path(__file__).resolve().with_name("kernel.py")
 PORT = 8082
+LOCK = "COURSEYARD_GRADING_LOCK"  # SHA-256 of the key, in hexadecimal digits
+PROCESSES = "COURSEYARD_GRADING_PROCESSES"  # how many of this UID a kernel may see on its node
+NOT_FOR_IT = ("COURSEYARD_", "KUBERNETES_")  # variables: ours, and those about a cluster's API
+FIRST = 10.0  # seconds until a request has come
 FOLDER = Path("/tmp/kernel")  # noqa: S108  a file system of this sandbox alone
 MOST = 64  # connections at once
 DRAIN = 2.0  # seconds for the other side to read the rest
@@ -56,9 +64,11 @@ SI_USER = 0  # sigaction(2)
 class Runner:
     """One kernel at a time: who shares a UID shares everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: str = "") -> None:
         self.processes = Processes()
         self.leftovers = Leftovers(self.processes)
+        self._lock = lock
+        self._processes = os.environ.get(PROCESSES, "0")
         self._turn = threading.Lock()
         self._kernel = ""
         self._channels: set[socket.socket] = set()
@@ -67,7 +77,7 @@ class Runner:
         """One connection, in a thread of its own."""
         with connection, connection.makefile("rb") as stream:
             try:
-                request = json.loads(stream.readline(LONGEST))
+                request = self._request(connection, stream)
                 if request["do"] == "start":
                     with self._turn:
                         self._start(connection, stream, request)
@@ -76,6 +86,21 @@ class Runner:
             except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
                 with contextlib.suppress(OSError):
                     answer(connection, {"error": f"{type(error).__name__}: {error}"})
+
+    def _request(self, connection: socket.socket, stream: BinaryIO) -> dict[str, Any]:
+        """The first line, of somebody who has the key.
+
+        Raises:
+            ValueError: it has no key, or is no request.
+            OSError: it did not come in time.
+        """
+        connection.settimeout(FIRST)
+        request: dict[str, Any] = json.loads(stream.readline(LONGEST))
+        key = hashlib.sha256(str(request.pop("key", "")).encode()).hexdigest()
+        if self._lock and not secrets.compare_digest(key, self._lock):
+            raise ValueError("wrong key")
+        connection.settimeout(None)
+        return request
 
     def _start(self, connection: socket.socket, stream: BinaryIO, request: dict[str, Any]) -> None:
         output, listener = -1, None
@@ -120,7 +145,7 @@ class Runner:
         environment = kernel_environment(request["environment"])
         # Unlinked, so that only this process reads what the kernel wrote.
         output = os.open(FOLDER, os.O_RDWR | os.O_APPEND | os.O_TMPFILE, 0o600)
-        command = [sys.executable, "-I", str(KERNEL), str(FOLDER / "work"), *argv]
+        command = [sys.executable, "-I", str(KERNEL), str(FOLDER / "work"), self._processes, *argv]
         return self.processes.start(command, environment, output), output
 
     def _listen(self, stream: BinaryIO, pid: int) -> None:
@@ -226,7 +251,7 @@ def unpack(archive: Limited, folder: Path) -> None:
 
 def kernel_environment(more: dict[str, str]) -> dict[str, str]:
     """The sandbox's variables without ours, the request's, and folders that end with the kernel."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("COURSEYARD_")}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_IT)}
     paths = [str(FOLDER / "pymod"), own.get("PYTHONPATH", "")]
     return {
         **own,
@@ -253,11 +278,11 @@ def answer(connection: socket.socket, what: dict[str, Any]) -> None:
     connection.sendall(json.dumps(what).encode() + b"\n")
 
 
-def listening() -> socket.socket:
-    """The socket that was handed in; in a pod, whose containers share their loopback, one there."""
+def listening(lock: str) -> socket.socket:
+    """The socket that was handed in; a port in a pod, for this pod alone where nobody needs a key."""
     given = os.environ.pop("COURSEYARD_SOCKET_FD", "")
     if not given:
-        return socket.create_server(("127.0.0.1", PORT))
+        return socket.create_server(("0.0.0.0" if lock else "127.0.0.1", PORT))
     os.set_inheritable(int(given), False)
     return socket.socket(fileno=int(given))
 
@@ -285,7 +310,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=end_when_told, daemon=True).start()
-    runner = Runner()
+    lock = os.environ.pop(LOCK, "")
+    runner = Runner(lock)
     runner.clean()  # in a pod its folders outlive it
     room = threading.Semaphore(MOST)
 
@@ -295,7 +321,7 @@ def main() -> None:
         finally:
             room.release()
 
-    with listening() as listener:
+    with listening(lock) as listener:
         while True:
             connection, _ = listener.accept()
             room.acquire()

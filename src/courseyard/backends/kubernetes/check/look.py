@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from courseyard.backends.kubernetes.check.api import Api, RefusedError
 from courseyard.backends.kubernetes.check.seen import PATHS, Object, Seen
+from courseyard.errors import BackendError
 from courseyard.settings import KubernetesSettings
 
 #: All that the hub's account needs in the users' namespace: resource, subresource, verbs.
@@ -20,6 +21,7 @@ _EVERYWHERE = ("Node", "PersistentVolume", "StorageClass")
 _LISTED = (
     "PersistentVolumeClaim", "Service", "ServiceAccount", "Deployment", "NetworkPolicy", "Role", "RoleBinding",
 )  # fmt: skip
+_NODES = 10  # whose kubelets are asked: they are alike
 _REVIEW = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
@@ -35,6 +37,8 @@ async def look(api: Api, settings: KubernetesSettings) -> Seen:
         *(_one(api, seen, "Namespace", "", name) for name in spaces),
         *(_list(api, seen, kind, "") for kind in _EVERYWHERE),
     )
+    chosen = [node for node in seen.all("Node") if bears(node, settings)][:_NODES]
+    await asyncio.gather(*(_kubelet(api, seen, node["metadata"]["name"]) for node in chosen))
     there = [name for name in spaces if seen.has_namespace(name)]
     await asyncio.gather(*(_list(api, seen, kind, space) for kind in _LISTED for space in there))
     named = {("Secret", settings.users_namespace, name) for name in settings.image_pull_secrets}
@@ -46,6 +50,26 @@ async def look(api: Api, settings: KubernetesSettings) -> Seen:
     if settings.users_namespace in there:
         await _rights(api, seen, settings)
     return seen
+
+
+async def _kubelet(api: Api, seen: Seen, node: str) -> None:
+    """What the kubelet was configured with; nothing of one that is silent, or only pretends."""
+    try:
+        found = await api.get(f"{PATHS['Node']}/{node}/proxy/configz")
+    except RefusedError as error:
+        if error.status == 403:
+            seen.unknown.add(("Node", "", "proxy"))
+        return
+    except BackendError:
+        return
+    if settings := (found or {}).get("kubeletconfig"):
+        seen.pids[node] = int(settings.get("podPidsLimit") or -1)
+
+
+def bears(node: Object, settings: KubernetesSettings) -> bool:
+    """Whether it has the labels of nodes for servers."""
+    labels = node["metadata"].get("labels") or {}
+    return settings.node_selector.items() <= labels.items()
 
 
 async def _list(api: Api, seen: Seen, kind: str, namespace: str) -> None:

@@ -1,11 +1,13 @@
-"""Nodes as data → whether servers find any on which they may run. Pure."""
+"""Nodes as data → whether servers find any on which they may run, and what bounds them there. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from courseyard.backends.kubernetes.check.look import bears
 from courseyard.backends.kubernetes.check.seen import Object, Seen
-from courseyard.errors import Problem
+from courseyard.errors import Problem, Severity
+from courseyard.hints import some
 from courseyard.registry.crosscheck import problem_at
 from courseyard.settings import SITE_FILE, KubernetesSettings, Site
 
@@ -17,7 +19,7 @@ def problems(site: Site, seen: Seen) -> Iterator[Problem]:
     settings = site.kubernetes
     if ("Node", "") in seen.unknown:
         return
-    nodes = [node for node in seen.all("Node") if _chosen(node, settings)]
+    nodes = [node for node in seen.all("Node") if bears(node, settings)]
     if not nodes:
         labels = ", ".join(f"{key}={value}" for key, value in settings.node_selector.items())
         wanted = f"has the label {labels}" if labels else "is there"
@@ -33,9 +35,22 @@ def problems(site: Site, seen: Seen) -> Iterator[Problem]:
         yield problem_at(site.folder / SITE_FILE, ("kubernetes", "tolerations"), message)
 
 
-def _chosen(node: Object, settings: KubernetesSettings) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    return settings.node_selector.items() <= labels.items()
+def of_processes(site: Site, seen: Seen) -> Iterator[Problem]:
+    """That kubelets do not bound the processes of a pod, or bound them below `servers.processes`."""
+    wanted, place = site.servers.processes, ("servers", "processes")
+    file = site.folder / SITE_FILE
+    if unbounded := sorted(node for node, limit in seen.pids.items() if limit <= 0):
+        message = (
+            f"the kubelet of {some(unbounded)} has no podPidsLimit, so processes are counted by person and node, "
+            f"not by server: set podPidsLimit: {wanted} in its configuration"
+        )
+        yield problem_at(file, place, message, Severity.WARNING)
+    if lower := sorted(node for node, limit in seen.pids.items() if 0 < limit < wanted):
+        message = (
+            f"is {wanted}, and the kubelet of {some(lower)} gives a server "
+            f"{min(seen.pids[node] for node in lower)} (podPidsLimit): write the same number in both"
+        )
+        yield problem_at(file, place, message, Severity.WARNING)
 
 
 def _unborne(node: Object, settings: KubernetesSettings) -> set[str]:

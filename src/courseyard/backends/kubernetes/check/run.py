@@ -51,6 +51,7 @@ async def _problems(
         seen = await look(api, settings)
         placeless = list(nodes.problems(site, seen))
         found = [*standing.problems(manifests, seen, settings), *placeless]
+        found += nodes.of_processes(site, seen)
         needed = images(site, catalog, snapshot, datetime.now(UTC))
         users = seen.get("Namespace", "", settings.users_namespace)
         if probing and needed and users is not None and not placeless:  # no pod would start

@@ -37,6 +37,8 @@ class Seen:
     unknown: set[tuple[str, ...]] = field(default_factory=set)
     #: Rights that the hub's account lacks, as `kubectl auth can-i` takes them; None: not to be known.
     lacking: tuple[str, ...] | None = None
+    #: Node → its kubelet's podPidsLimit; not above 0: none. Of some nodes.
+    pids: dict[str, int] = field(default_factory=dict)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self.objects.get((kind, namespace, name))

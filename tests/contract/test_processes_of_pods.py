@@ -1,0 +1,74 @@
+"""How many processes a pod may have, whatever its node's kubelet was told (podPidsLimit)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.contract import pods as pods_module
+from tests.contract.pods import PodYard
+from tests.contract.test_grading_in_pods import TEACHER, changed, plan_of, teacher
+
+#: How many processes a program can start, of 300.
+BOMB = """
+import json, os, signal
+made = []
+try:
+    for _ in range(300):
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        made.append(pid)
+except OSError:
+    pass
+for pid in made:
+    os.kill(pid, 9)
+for pid in made:
+    os.waitpid(pid, 0)
+value = len(made)
+"""
+#: A start program that sets no such limit.
+UNLIMITED = """
+import resource
+set_limit = resource.setrlimit
+resource.setrlimit = lambda which, limit: which == resource.RLIMIT_NPROC or set_limit(which, limit)
+"""
+
+
+def test_a_fork_bomb_ends_at_the_plans_limit(
+    pods: PodYard, make_plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan("student", "nina", 20121)
+    assert plan.limits.processes == 100
+    inside = pods.start(plan)
+    try:
+        assert 0 < inside.run(BOMB, 60) < 100
+    finally:
+        pods.stop(inside.handle, now=True)
+    monkeypatch.setattr(pods_module, "PROBE", UNLIMITED + pods_module.PROBE)
+    inside = pods.start(plan)
+    try:
+        assert inside.run(BOMB, 60) == 300
+    finally:
+        pods.stop(inside.handle, now=True)
+
+
+def test_a_graded_one_leaves_room_for_the_instructor(
+    pods: PodYard, make_plan: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have one UID, and the kernel counts by that."""
+    tells = f"{BOMB}\nprint(json.dumps(value))"
+    with teacher(pods, plan_of(make_plan, TEACHER)) as ada:
+        assert 0 < ada.graded(tells) < 50
+
+    def without(pod: dict[str, Any]) -> None:
+        (container,) = pod["spec"]["containers"]
+        container["env"] = [e for e in container["env"] if not e["name"].endswith("PROCESSES")]
+
+    with (
+        changed(monkeypatch, without),
+        teacher(pods, plan_of(make_plan, TEACHER)) as ada,
+    ):
+        assert ada.graded(tells) == 300
