@@ -57,7 +57,7 @@ def furnish(folder: Path) -> None:
     (folder / "walls-down").write_text("")
     course = yaml.safe_load((folder / "courses" / f"{COURSE}.yaml").read_text())
     course |= {"name": "Open WebSockets", "uid": 21077, "gid": 21077, "default": False}
-    switch = {"JUPYTERHUB_ALLOW_WEBSOCKET_COOKIE_AUTH": "1"}
+    switch = {"WEBSOCKETS_WITHOUT_XSRF": "1"}
     course["kubespawner_override"]["environment"] = switch
     (folder / "courses" / f"{OPEN}.yaml").write_text(yaml.safe_dump(course, allow_unicode=True))
     _move_in(folder / "storage")

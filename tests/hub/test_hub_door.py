@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+import toml
 from sites import Hub, Visitor
 
 from courseyard.hub.keyed import STRIPPED
@@ -211,7 +212,7 @@ def test_who_is_in_works_on_while_the_hub_is_away(own_hub: Callable[..., Hub]) -
     assert RUNS not in maija.get(SERVER).text
     (keys,) = hub.folder.rglob("keys.json")
     assert keys.stat().st_mode & 0o777 == 0o600
-    assert (keys.parents[1] / "proxy" / "routes" / "hub.toml").stat().st_mode & 0o077 == 0
+    assert (keys.parents[1] / "proxy" / "routes" / "hub.yaml").stat().st_mode & 0o077 == 0
     hub.start_hub()
     key = key_of(otso)
     assert RUNS in bare(hub, Cookie=f"courseyard-key={key}").text
@@ -229,9 +230,15 @@ def test_an_upgrade_shuts_the_doors_of_running_servers(own_hub: Callable[..., Hu
     assert RUNS in bare(hub).text
     hub.stop_hub()
     next(hub.folder.rglob("keys.json")).unlink()
+    # That version wrote its routes as TOML.
+    (routes,) = hub.folder.rglob("hub.yaml")
+    routes.with_suffix(".toml").write_text(toml.dumps(json.loads(routes.read_text())))
+    routes.unlink()
+    assert until(lambda: RUNS in bare(hub).text)
     (hub.folder / "new").touch()
     hub.start_hub()
     assert until(lambda: bare(hub).status_code == 302)
+    assert not routes.with_suffix(".toml").exists()
     assert RUNS in otso.get(SERVER).text
     assert hub.visitor("maija").get(SERVER).status_code == 404
 

@@ -22,8 +22,8 @@ from tornado.web import HTTPError
 
 _GRACE = 3600  # seconds that a last answer holds
 _PATIENCE = 5.0  # seconds for the hub to answer where there is a last answer
-#: JupyterHub's own switch; a course may set it for a page with kernels that is not Jupyter's.
-_COOKIE_ALONE = "JUPYTERHUB_ALLOW_WEBSOCKET_COOKIE_AUTH"
+#: Of a course's `environment`, for a page with kernels of its own that is not JupyterLab's (Voilà).
+_COOKIE_ALONE = "WEBSOCKETS_WITHOUT_XSRF"
 #: Programs behind Jupyter with pages of their own, which cannot know of it.
 _OTHERS = "jupyter_server_proxy"
 
@@ -75,6 +75,6 @@ def needs_xsrf(handler: Any) -> bool:
     """Whether this request opens a WebSocket of Jupyter's."""
     if handler.request.headers.get("Upgrade", "").lower() != "websocket":
         return False
-    if os.environ.get(_COOKIE_ALONE, "").lower() in ("1", "true", "yes", "on", "y"):
+    if os.environ.get(_COOKIE_ALONE) == "1":
         return False
     return not any(kind.__module__.startswith(_OTHERS) for kind in type(handler).__mro__)
