@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,9 +127,16 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
-def university(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[University]:
-    folder = tmp_path_factory.mktemp("browser") / "university"
+@contextmanager
+def open_university(
+    folder: Path, furnish: Callable[[Path], None] = lambda folder: None
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """A demo university that runs in ``folder``: its address and its people's passwords.
+
+    Args:
+        folder: made here.
+        furnish: what to change in it before it starts.
+    """
     subprocess.run([sys.executable, "-m", "courseyard.cli", "init", str(folder)], check=True)
     link_images(folder)
     site_file = folder / "courseyard.yaml"
@@ -136,10 +144,17 @@ def university(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> It
     text = re.sub(r"(?m)^(\s+)#?\s*port: \d+", rf"\g<1>port: {port}", site_file.read_text())
     assert f"port: {port}" in text
     site_file.write_text(text)
+    furnish(folder)
     process = start(folder)
     try:
         passwords = yaml.safe_load((folder / "passwords.yaml").read_text())
-        base = f"http://127.0.0.1:{port}"
-        yield University(folder, base, passwords, browser, folder / "storage")
+        yield f"http://127.0.0.1:{port}", passwords
     finally:
         stop(process)
+
+
+@pytest.fixture(scope="session")
+def university(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[University]:
+    folder = tmp_path_factory.mktemp("browser") / "university"
+    with open_university(folder) as (base, passwords):
+        yield University(folder, base, passwords, browser, folder / "storage")

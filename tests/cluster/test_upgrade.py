@@ -150,13 +150,6 @@ def difference(yard: Deployed) -> str:
     return ""
 
 
-def cookies(person: Person) -> str:
-    """What the student's browser sends to the server."""
-    path = f"/user/{STUDENT}/{SERVER}/"
-    found = [c for c in person.cookies if path.startswith(c.path)]
-    return "; ".join(f"{c.name}={c.value}" for c in sorted(found, key=lambda c: -len(c.path)))
-
-
 @pytest.fixture(scope="module")
 def upgrade(yard: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
     kept = tmp_path_factory.mktemp("kept") / "site"
@@ -173,7 +166,7 @@ def upgrade(yard: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert teacher.works(GRADES), said
         graded = pod_of(yard, TEACHER)
         watched = PodsWatched(yard.kube, yard.namespace, "component=hub")
-        with watched, Visits(pages(yard), cookies(person)) as visits:
+        with watched, Visits(pages(yard), person.cookies) as visits:
             yard.wait(lambda: len(visits.answers) > 10 or visits.failures, 20)
             take_over(yard, tmp_path_factory.mktemp("new") / "site")
             told = difference(yard)

@@ -6,7 +6,8 @@ import itertools
 import json
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from http.cookiejar import Cookie
 from types import TracebackType
 from typing import Any
 
@@ -20,16 +21,22 @@ _PAUSE = 0.05  # seconds between two visits
 class Visits:
     """Visits to one page, each by a connection of its own, since an old one may outlive its proxy.
 
+    As a browser does, they follow where they are sent and keep the cookies that they are given.
+
     Args:
         urls: the same page by several ways, taken in turn.
-        cookies: the header of the person's browser.
+        cookies: what the person's browser has; it is sent by all ways.
     """
 
-    def __init__(self, urls: Sequence[str], cookies: str) -> None:
+    def __init__(self, urls: Sequence[str], cookies: Iterable[Cookie]) -> None:
         self.answers: list[str] = []
         self.failures: list[str] = []
         self._urls = itertools.cycle(urls)
-        self._headers = {"Cookie": cookies, "Connection": "close"}
+        self._browser = requests.Session()
+        self._browser.trust_env = False
+        self._browser.headers["Connection"] = "close"
+        for cookie in cookies:
+            self._browser.cookies.set(cookie.name, cookie.value, path=cookie.path)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._visit)
 
@@ -50,7 +57,7 @@ class Visits:
         while not self._ended.wait(_PAUSE):
             url = next(self._urls)
             try:
-                reply = requests.get(url, headers=self._headers, timeout=20, allow_redirects=False)
+                reply = self._browser.get(url, timeout=20)
             except requests.RequestException as error:
                 self.failures.append(f"{url}: {error!r}")
                 continue

@@ -13,6 +13,18 @@ from pathlib import Path
 
 PREFIX = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
 PLAN = json.loads(Path(os.environ["FAKE_PLAN"]).read_text(encoding="utf-8"))
+#: What acts on the whole origin, and one header that does not.
+ORIGIN = {
+    "Service-Worker-Allowed": "/",
+    "Clear-Site-Data": '"cookies", "storage"',
+    "Strict-Transport-Security": "max-age=1; includeSubDomains",
+    "Alt-Svc": 'h2=":4430"; ma=86400',
+    "NEL": '{"report_to": "x", "max_age": 86400}',
+    "Report-To": '{"group": "x", "max_age": 86400, "endpoints": [{"url": "https://x.example"}]}',
+    "Sec-Session-Registration": '(ES256);path="start"',
+    "Secure-Session-Registration": '(ES256);path="start"',
+    "X-Own": "1",
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,16 +36,20 @@ class Handler(BaseHTTPRequestHandler):
             self.reply("application/json", json.dumps(PLAN))
         elif path == f"{PREFIX}environ":
             self.reply("application/json", json.dumps(dict(os.environ)))
+        elif path == f"{PREFIX}origin":
+            self.reply("text/plain", "", ORIGIN)
         elif path.startswith(PREFIX):
             self.reply("text/html", f"<title>{PLAN['server_name']}</title><h1>It runs</h1>")
         else:
             self.send_error(404)
 
-    def reply(self, kind: str, text: str) -> None:
+    def reply(self, kind: str, text: str, headers: dict[str, str] | None = None) -> None:
         body = text.encode()
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("X-JupyterHub-Version", "6.1.1")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

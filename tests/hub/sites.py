@@ -245,7 +245,8 @@ class Visitor(requests.Session):
 
     @property
     def xsrf(self) -> str:
-        return next(c.value or "" for c in self.cookies if c.name == "_xsrf" and c.path == "/hub/")
+        hub = f"{self.hub.prefix}/hub/"
+        return next(c.value or "" for c in self.cookies if c.name == "_xsrf" and c.path == hub)
 
     def log_in(
         self, username: str, password: str | None = None, path: str = "/"

@@ -1,8 +1,7 @@
 """Traefik's configuration, apart from the routes that the hub writes itself.
 
-Traefik watches one folder (``<state>/proxy/routes``). ``hub.toml`` in it is written by
-jupyterhub-traefik-proxy (its file provider, jupyterhub_traefik_proxy/fileprovider.py); what
-stands beside it, ``courseyard.yaml``, is ours. The files are JSON, which is YAML.
+Traefik watches one folder (``<state>/proxy/routes``). ``hub.yaml`` in it has the hub's routes
+(``routes.py``); what stands beside it, ``courseyard.yaml``, is ours. The files are JSON, which is YAML.
 
 Facts: https://doc.traefik.io/traefik/v3.6/ (static configuration, routers, rateLimit, errors).
 """
@@ -23,7 +22,7 @@ from courseyard.settings import Site
 
 API_ENTRY = "hub-api"
 STATIC_FILE = "traefik.yaml"
-HUB_ROUTES = "hub.toml"
+HUB_ROUTES = "hub.yaml"
 OWN_ROUTES = "courseyard.yaml"
 _ACME = "acme"
 

@@ -15,14 +15,18 @@ _DELAY = 5.0  # seconds in which changes gather
 class StateFile:
     """A dictionary in a file that its owner alone reads, written every five seconds at most.
 
-    jupyterhub-traefik-proxy keeps its dynamic configuration with one where proxies ask for it: its
-    own class writes all routes as TOML for Traefik at every change, in the event loop. Nobody but
-    the next hub reads these files, and it finds by itself what the last seconds of a hub that was
-    killed had more.
+    Nobody but the next hub reads it, and that finds by itself what the last seconds of a hub that was
+    killed had more. jupyterhub-traefik-proxy keeps its dynamic configuration with one where proxies
+    ask for it.
+
+    Args:
+        file: where.
+        delay: seconds in which changes gather; with 0 each is written at once.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, delay: float | None = None) -> None:
         self._file = file
+        self._delay = _DELAY if delay is None else delay
         self._data: dict[str, Any] = {}
         self._due: asyncio.TimerHandle | None = None
 
@@ -41,10 +45,12 @@ class StateFile:
         return found
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
-        """Write ``data``, as it is then, some seconds later; called in the event loop."""
+        """Write ``data``, as it is then, after the delay; called in the event loop."""
         self._data = data
-        if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(_DELAY, self.write)
+        if not self._delay:
+            self.write()
+        elif self._due is None:
+            self._due = asyncio.get_running_loop().call_later(self._delay, self.write)
             atexit.register(self._write_rest)
 
     def write(self) -> None:

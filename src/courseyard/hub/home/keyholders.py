@@ -55,16 +55,24 @@ def give(handler: BaseHandler, user: Any) -> None:
     """Set the cookie with the key of this session of ``user``."""
     runtime: Runtime = handler.settings[SETTING]
     session = handler.get_session_cookie() or handler.set_session_cookie()
-    keys = runtime.keys
-    options: dict[str, Any] = {"httponly": True, "samesite": "Lax", "path": handler.base_url}
+    options = _options(handler)
+    options["httponly"], options["samesite"] = True, "Lax"
+    # It ends with the browser's session, as JupyterHub's id of the session does.
+    key = runtime.keys.give(user.name, session)
+    RequestHandler.set_cookie(handler, runtime.keys.cookie, key, **options)
+
+
+def _options(handler: BaseHandler) -> dict[str, Any]:
+    """Where the cookie is valid."""
+    runtime: Runtime = handler.settings[SETTING]
+    options: dict[str, Any] = {"path": handler.base_url}
     if runtime.places.public_url.startswith("https:") or handler.request.protocol == "https":
         options["secure"] = True
-    if keys.cookie.startswith("__Host-"):
+    if runtime.keys.cookie.startswith("__Host-"):
         options["path"] = "/"
     elif handler.subdomain_host:
         options["domain"] = handler.domain
-    # It ends with the browser's session, as JupyterHub's id of the session does.
-    RequestHandler.set_cookie(handler, keys.cookie, keys.give(user.name, session), **options)
+    return options
 
 
 def _set_login_cookie(self: BaseHandler, user: Any) -> None:
@@ -78,8 +86,9 @@ def _clear_login_cookie(self: BaseHandler, name: str | None = None) -> None:
     """JupyterHub calls it at every log-out; there it forgets the tokens of this session, too."""
     user, session = self.get_current_user_cookie(), self.get_session_cookie()
     _stock_clear(self, name)
+    runtime: Runtime = self.settings[SETTING]
+    RequestHandler.clear_cookie(self, runtime.keys.cookie, **_options(self))
     if user and session:
-        runtime: Runtime = self.settings[SETTING]
         runtime.keys.take(user.name, session)
         runtime.run(self.proxy.rekey, user.name)
 
