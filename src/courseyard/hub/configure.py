@@ -15,6 +15,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
+from courseyard.hub import domains, ownhost
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
@@ -127,6 +128,9 @@ def _hub(c: Any, runtime: Runtime) -> None:
     }
     if public_url := runtime.site.hub.public_url:
         _public(c, public_url)
+    if domains.host(runtime.site):
+        domains.configure(c, runtime.site)
+        ownhost.install()
 
 
 def _public(c: Any, url: str) -> None:

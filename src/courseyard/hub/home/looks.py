@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from courseyard.hub import domains
 from courseyard.hub.home import words
 from courseyard.hub.places import Places
 from courseyard.settings import Branding, Site
@@ -29,11 +30,12 @@ def headers(places: Places) -> dict[str, str]:
     with a stricter policy in the page. Nothing may frame the hub: formgrader, whose log-in passes
     through here, opens in a tab of its own.
     """
-    report = f"{places.base_url}hub/security/csp-report"
+    own, forms = sources(places.site)
+    report = f"{domains.origin(places.site)}{places.base_url}hub/security/csp-report"
     policy = (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
-        f"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; report-uri {report}"
+        f"default-src {own}; script-src {own} 'unsafe-inline'; style-src {own} 'unsafe-inline'; "
+        f"img-src {own} data:; font-src {own} data:; connect-src {own}; object-src 'none'; "
+        f"base-uri 'none'; form-action {forms}; frame-ancestors 'none'; report-uri {report}"
     )
     return {
         "Content-Security-Policy": policy,
@@ -44,11 +46,23 @@ def headers(places: Places) -> dict[str, str]:
     }
 
 
-#: The policy inside our own pages: no inline script or style, nothing from other hosts.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'"
-)
+def sources(site: Site) -> tuple[str, str]:
+    """What a policy calls the hub, and where its forms may lead.
+
+    Where people have hosts of their own, the page instead of a dead server is shown at such a host
+    with the hub's style; and the answer to a form of the hub may lead to a server.
+    """
+    own = domains.origin(site) or "'self'"
+    return own, f"{own} {domains.everybodys(site)}".strip()
+
+
+def page_policy(site: Site) -> str:
+    """The policy inside our own pages: no inline script or style, nothing from other hosts."""
+    own, forms = sources(site)
+    return (
+        f"default-src 'none'; script-src {own}; style-src {own}; img-src {own}; "
+        f"font-src {own}; connect-src {own}; form-action {forms}; base-uri 'none'"
+    )
 
 
 @cache
@@ -58,7 +72,8 @@ def _digest(name: str) -> str:
 
 def template_vars(runtime: Runtime) -> dict[str, Any]:
     """What templates may use besides what JupyterHub gives them."""
-    site, hub = runtime.site, f"{runtime.places.base_url}hub"
+    site = runtime.site
+    hub = f"{domains.origin(site)}{runtime.places.base_url}hub"
     tint = hashlib.sha256(site_css(site.branding).encode()).hexdigest()[:12]
 
     def asset(name: str) -> str:
@@ -76,7 +91,7 @@ def template_vars(runtime: Runtime) -> dict[str, Any]:
             "logo": f"{hub}/courseyard/logo" if site.branding.logo else "",
             "contact": site.contact or "",
             "contact_link": contact_link(site.contact),
-            "policy": PAGE_POLICY,
+            "policy": page_policy(site),
             "title_of": runtime.title_of,
             "error_title": error_title,
             "error_text": error_text,
