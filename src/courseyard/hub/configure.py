@@ -130,7 +130,6 @@ def _hub(c: Any, runtime: Runtime) -> None:
         _public(c, public_url)
     if domains.host(runtime.site):
         domains.configure(c, runtime.site)
-        ownhost.install()
 
 
 def _public(c: Any, url: str) -> None:
@@ -207,6 +206,8 @@ def _pages(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     c.JupyterHub.template_vars = looks.template_vars(runtime)
     handlers.install()
+    if domains.host(runtime.site):
+        ownhost.install()  # after all else that is put into JupyterHub's handlers, so before it in time
 
 
 def _roles(c: Any, site: Site, culler_token: str) -> None:

@@ -2,7 +2,7 @@
 
 To a browser another host is another origin: a page of one person's server reads nothing of another's
 or of the hub. What the hub's pages are, only the hub's own host serves; every other host has people's
-running servers, a way from what does not run to the hub, and nothing else.
+running servers, a way from what does not run to the hub, and what makes an error page look right.
 
 Facts: JupyterHub's ``subdomain_host`` and ``subdomain_hook`` (jupyterhub/app.py), Traefik's rules and
 ``redirectRegex`` (doc.traefik.io/traefik/v3.6/reference/routing-configuration/http).
@@ -72,7 +72,7 @@ def only_hub(site: Site) -> str:
 def routers(site: Site, entry: str) -> dict[str, Any]:
     """Routes of hosts that are not the hub's: to the hub for what does not run, and nothing else.
 
-    A server that runs has a route of its own. Whatever has none is not found: no page of the hub is
+    A server that runs has a route of its own. What has none here is not found: no page of the hub is
     served elsewhere, so the log-in form and the hub's cookies are not either.
     """
     if not host(site):
@@ -86,14 +86,15 @@ def routers(site: Site, entry: str) -> dict[str, Any]:
         "service": "courseyard-hub",
         "middlewares": [_LEAD],
     }
-    # Probes and load balancers ask by an address; the answer is empty and sets no cookie.
-    health = {
-        "rule": f"{reading} && Path(`{base}hub/health`)",
+    # What holds nothing of anybody's and sets no cookie: the answer to probes, which ask by an address,
+    # and the looks of the page that stands in for a dead server.
+    everywhere = {
+        "rule": f"{reading} && (Path(`{base}hub/health`) || PathPrefix(`{base}hub/courseyard/`))",
         "priority": _LAST,
         "entryPoints": [entry],
         "service": "courseyard-hub",
     }
-    return {_LEAD: lead, "courseyard-health": health}
+    return {_LEAD: lead, "courseyard-everywhere": everywhere}
 
 
 def middlewares(site: Site) -> dict[str, Any]:

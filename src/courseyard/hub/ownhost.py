@@ -5,7 +5,8 @@ below the hub's (``Domain=``), and its forms carry the hub's cookies. So here th
 
 - sets and reads cookies with the prefix ``__Host-`` alone, which a browser lets no other host set;
 - takes forms of its own pages alone, and is left (logged out of) by a click alone;
-- answers at a person's host with nothing but the page that the proxy shows instead of a dead server.
+- answers at a person's host with nothing but the page that the proxy shows instead of a dead server,
+  and how it looks.
 
 JupyterHub has the prefix for one of its cookies (``cookie_host_prefix_enabled``). The others are the
 session's id, ``_xsrf`` and the state of a log-in elsewhere; whoever sets these logs somebody in as
@@ -33,12 +34,25 @@ PREFIX = "__Host-"
 #: A cookie as it stands in a request. No letter but ASCII's: Python strips more spaces than browsers know.
 _OURS = re.compile(r"__Host-([!#$%&'*+.^_`|~0-9A-Za-z-]+=[\x21-\x3a\x3c-\x7e]*)", re.ASCII)
 _READING = ("GET", "HEAD", "OPTIONS")
-_stock_prepare = BaseHandler.prepare
 
 
 def install() -> None:
-    """Put it into the base of all handlers; it does nothing for a site without hosts of people."""
-    BaseHandler.prepare = _prepare
+    """Put it into the base of all handlers, before everything that they do."""
+    stock = BaseHandler.prepare
+    if getattr(stock, "own_host", False):
+        return
+
+    async def prepare(self: Any) -> None:
+        site: Site = self.settings[SETTING].site
+        if not domains.host(site):
+            await stock(self)
+            return
+        _forget_others(self, site)
+        await stock(self)
+        _refuse(self, site)
+
+    prepare.own_host = True  # type: ignore[attr-defined]
+    BaseHandler.prepare = prepare
     BaseHandler.set_cookie = _set_cookie
 
 
@@ -52,15 +66,6 @@ def own_cookies(header: str) -> str:
         if found := _OURS.fullmatch(chunk.strip(" \t")):
             kept += [found[0], found[1]]
     return "; ".join(kept)
-
-
-async def _prepare(self: Any) -> None:
-    site: Site = self.settings[SETTING].site
-    if domains.host(site):
-        _forget_others(self, site)
-    await _stock_prepare(self)
-    if domains.host(site):
-        _refuse(self, site)
 
 
 def _forget_others(handler: Any, site: Site) -> None:
@@ -80,7 +85,9 @@ def _forget_others(handler: Any, site: Site) -> None:
 def _refuse(handler: Any, site: Site) -> None:
     """Raise HTTPError for what no page of the hub asks."""
     request, hub = handler.request, handler.hub.base_url
-    if _is_persons(handler, site) and not request.path.startswith(f"{hub}error/"):
+    if _is_persons(handler, site) and not request.path.startswith(
+        (f"{hub}error/", f"{hub}courseyard/")
+    ):
         raise HTTPError(404)
     if request.method not in _READING:
         if _from_elsewhere(request.headers, domains.origin(site)):

@@ -30,12 +30,12 @@ def headers(places: Places) -> dict[str, str]:
     with a stricter policy in the page. Nothing may frame the hub: formgrader, whose log-in passes
     through here, opens in a tab of its own.
     """
-    own, forms = sources(places.site)
-    report = f"{domains.origin(places.site)}{places.base_url}hub/security/csp-report"
+    report = f"{places.base_url}hub/security/csp-report"
     policy = (
-        f"default-src {own}; script-src {own} 'unsafe-inline'; style-src {own} 'unsafe-inline'; "
-        f"img-src {own} data:; font-src {own} data:; connect-src {own}; object-src 'none'; "
-        f"base-uri 'none'; form-action {forms}; frame-ancestors 'none'; report-uri {report}"
+        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+        f"base-uri 'none'; form-action {_forms(places.site)}; frame-ancestors 'none'; "
+        f"report-uri {report}"
     )
     return {
         "Content-Security-Policy": policy,
@@ -46,23 +46,17 @@ def headers(places: Places) -> dict[str, str]:
     }
 
 
-def sources(site: Site) -> tuple[str, str]:
-    """What a policy calls the hub, and where its forms may lead.
-
-    Where people have hosts of their own, the page instead of a dead server is shown at such a host
-    with the hub's style; and the answer to a form of the hub may lead to a server.
-    """
-    own = domains.origin(site) or "'self'"
-    return own, f"{own} {domains.everybodys(site)}".strip()
-
-
 def page_policy(site: Site) -> str:
     """The policy inside our own pages: no inline script or style, nothing from other hosts."""
-    own, forms = sources(site)
     return (
-        f"default-src 'none'; script-src {own}; style-src {own}; img-src {own}; "
-        f"font-src {own}; connect-src {own}; form-action {forms}; base-uri 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"font-src 'self'; connect-src 'self'; form-action {_forms(site)}; base-uri 'none'"
     )
+
+
+def _forms(site: Site) -> str:
+    """Where forms may lead. The way from a form to a server goes to its person's host, where there are such."""
+    return f"'self' {domains.everybodys(site)}".strip()
 
 
 @cache
@@ -72,12 +66,11 @@ def _digest(name: str) -> str:
 
 def template_vars(runtime: Runtime) -> dict[str, Any]:
     """What templates may use besides what JupyterHub gives them."""
-    site = runtime.site
-    hub = f"{domains.origin(site)}{runtime.places.base_url}hub"
+    site, files = runtime.site, f"{runtime.places.base_url}hub/courseyard"
     tint = hashlib.sha256(site_css(site.branding).encode()).hexdigest()[:12]
 
     def asset(name: str) -> str:
-        return f"{hub}/courseyard/static/{name}?v={_digest(name)}"
+        return f"{files}/static/{name}?v={_digest(name)}"
 
     # JupyterHub calls callables with the user, so functions for templates sit one level down.
     return {
@@ -85,10 +78,11 @@ def template_vars(runtime: Runtime) -> dict[str, Any]:
         "words": SimpleNamespace(**{n: v for n, v in vars(words).items() if not n.startswith("_")}),
         "site": {
             "name": site.name,
-            "hub": hub,
+            # A whole address where a page may be shown at another host (hub/domains.py).
+            "hub": f"{domains.origin(site)}{runtime.places.base_url}hub",
             "asset": asset,
-            "css": f"{hub}/courseyard/site.css?v={tint}",
-            "logo": f"{hub}/courseyard/logo" if site.branding.logo else "",
+            "css": f"{files}/site.css?v={tint}",
+            "logo": f"{files}/logo" if site.branding.logo else "",
             "contact": site.contact or "",
             "contact_link": contact_link(site.contact),
             "policy": page_policy(site),
