@@ -105,6 +105,40 @@ def test_the_labs_way_to_the_hub(apart: University, student: Visitor) -> None:
     opened.value.close()
 
 
+SOCKET = """address => new Promise(go => {
+    const token = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/);
+    const socket = new WebSocket(`${address}?_xsrf=${token ? token[1] : ""}`);
+    socket.onopen = () => { socket.close(); go("open"); };
+    socket.onerror = () => go("refused");
+})"""
+READ = """address => fetch(address, {credentials: "include", headers: {
+    "X-XSRFToken": document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1] ?? "",
+}}).then(reply => reply.status, error => error.name)"""
+READ_PLAINLY = """address => fetch(address, {credentials: "include"})
+    .then(reply => reply.status, error => error.name)"""
+
+
+def test_a_page_of_anothers_server(apart: University, teacher: Visitor) -> None:
+    """What maija's page, in ada's browser, reaches of ada's server: what ada's own does, it does not."""
+    server = f"{apart.of(TEACHER)}/user/{TEACHER}/{COURSE}-instructor"
+    events = "ws" + server.removeprefix("http") + "/api/events/subscribe"
+    gradebook = f"{server}/api/contents/course/gradebook.db?content=0"
+    page = teacher.page.context.new_page()
+    page.goto(f"{server}/lab")
+    assert page.evaluate(SOCKET, events) == "open"
+    assert page.evaluate(READ, gradebook) == 200
+    address = f"{apart.of(STUDENT)}/user/{STUDENT}/{COURSE}/own"
+    page.route(
+        address, lambda route: route.fulfill(body="<!doctype html>", content_type="text/html")
+    )
+    page.goto(address)
+    assert page.evaluate(SOCKET, events) == "refused"
+    assert page.evaluate(READ, gradebook) == "TypeError"
+    assert page.evaluate(READ_PLAINLY, gradebook) == "TypeError"
+    assert page.evaluate(READ_PLAINLY, f"{apart.base}/hub/home") == "TypeError"
+    page.close()
+
+
 def test_a_server_that_does_not_run(apart: University, student: Visitor) -> None:
     """An address of before leads to the hub, and from there to the same place."""
     address = f"{apart.of(STUDENT)}/user/{STUDENT}/{COURSE}/lab/tree/notebooks"

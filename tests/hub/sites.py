@@ -265,10 +265,9 @@ class Visitor(requests.Session):
 
     @property
     def xsrf(self) -> str:
-        names = ("__Host-_xsrf",) if self.hub.host and self.base.startswith("https") else ("_xsrf",)
-        paths = ("/hub/", "/") if self.hub.host else ("/hub/",)
-        found = (c for c in self.cookies if c.name in names and c.path in paths)
-        return next(c.value or "" for c in found)
+        places = (("__Host-_xsrf", "/"), ("_xsrf", "/hub/"))
+        found = {c.name: c.value or "" for c in self.cookies if (c.name, c.path) in places}
+        return found.get("__Host-_xsrf") or found["_xsrf"]
 
     def log_in(
         self, username: str, password: str | None = None, path: str = "/"

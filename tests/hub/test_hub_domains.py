@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from front import ADDRESS, Front, Guest
 from sites import Hub, certificate
 
 NAME = "courseyard.localhost"
@@ -165,3 +166,30 @@ def test_below_a_path(own_hub: Callable[..., Hub], tmp_path: Path) -> None:
     codes = [hub.visitor().log_in("aino", "wrong", path="/jupyter/").status_code for _ in range(4)]
     assert codes[-1] == 429
     aino.act("/jupyter/hub/stop/scip")
+
+
+def test_behind_another_proxy(own_hub: Callable[..., Hub], tmp_path: Path) -> None:
+    """It ends TLS and passes on which host was asked; what it says else of that is not believed."""
+    front = Front(tmp_path, name=NAME)
+    proxy = {"login_rate": 1000, "trusted_proxies": [ADDRESS]}
+    hub = own_hub(hub={"subdomains": True, "public_url": f"{front.base}/"}, proxy=proxy)
+    try:
+        front.start(hub)
+        aino = Guest(hub, "127.0.0.11", front)
+        aino.log_in("aino")
+        aino.act("/hub/go/scip")
+        servers = front.base.replace(NAME, f"aino.{NAME}")
+        deadline = time.monotonic() + 30
+        while "/user/" not in (page := aino.get("/hub/spawn-pending/aino/scip")).url:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert page.url.startswith(f"{servers}/user/aino/scip/")
+        # Its claim of another host leads nobody to the hub's pages at a person's, and nobody away.
+        claim = {"X-Forwarded-Host": f"{NAME}:{front.port}"}
+        reply = aino.get(f"{servers}/hub/login", headers=claim, allow_redirects=False)
+        assert reply.status_code == 404
+        reply = aino.get("/hub/home", headers={"X-Forwarded-Host": f"otso.{NAME}"})
+        assert "Aino Virtanen" in reply.text
+        aino.act("/hub/stop/scip")
+    finally:
+        front.close()

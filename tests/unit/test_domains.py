@@ -100,6 +100,20 @@ def test_the_hubs_rules_name_its_host() -> None:
     assert not pattern.fullmatch("http://192.0.2.1/x/hub/login")
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Hub.Example.org/x/", "https://hub.example.org"),
+        ("https://hub.example.org:443/", "https://hub.example.org"),
+        ("https://hub.example.org:4430/", "https://hub.example.org:4430"),
+        ("http://a.localhost:80/", "http://a.localhost"),
+        ("http://a.localhost:443/", "http://a.localhost:443"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_do(url: str, origin: str) -> None:
+    assert domains.origin(site(url)) == origin
+
+
 def test_pages_name_the_hub_and_lead_to_servers() -> None:
     policy = looks.headers(Places(site("https://hub.example.org:8443/")))["Content-Security-Policy"]
     assert "form-action 'self' https://*.hub.example.org:8443;" in policy

@@ -46,11 +46,12 @@ def hook(name: str, domain: str, kind: str) -> str:
 
 
 def origin(site: Site) -> str:
-    """The hub's origin where it has a host of its own, such as ``https://jupyter.example.org``; else ""."""
+    """The hub's origin as browsers write it, ``https://jupyter.example.org``; "" without a host of its own."""
     if not site.hub.subdomains or not site.hub.public_url:
         return ""
     parts = urlsplit(site.hub.public_url.lower())
-    return f"{parts.scheme}://{parts.netloc}"
+    usual = {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(f':{usual}')}"
 
 
 def host(site: Site) -> str:
