@@ -280,6 +280,12 @@ class HubSettings(Settings):
         description="The address that people open, with `base_url` at its end, where another proxy or "
         "an ingress stands in front. Cookies are Secure when it is https.",
     )
+    subdomains: bool = Field(
+        False,
+        description="Each person's servers at a host of their own, `<username>.<host of public_url>`, so "
+        "that browsers keep people's servers apart from each other and from the hub. Needs `public_url`, "
+        "a wildcard name in DNS and a wildcard certificate.",
+    )
     database: str = Field(
         "sqlite:///{state}/hub/jupyterhub.sqlite",
         description="The hub's database; `{state}` is the state folder.",

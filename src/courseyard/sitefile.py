@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,6 +25,12 @@ from courseyard.yamlfile import Document, VanishedError, read_yaml
 log = logging.getLogger(__name__)
 
 _SITES_OWN = "x-"
+#: A host name that leaves room for a label of 63 characters before it (RFC 1035, 2.3.4).
+_HOST = re.compile(
+    r"(?=.{3,189}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+)
+#: Names that are this machine's own (RFC 6761, 6.3).
+_LOOPBACK = ".localhost"
 #: What a username must never look like: it becomes a folder's name.
 _NOT_NAMES = ("", ".", "..", "a/b", "/", "a\nb", "a b", "a:b", "a\0b")
 Found = tuple[tuple[str | int, ...], str]
@@ -191,6 +198,7 @@ def _cross_checks(site: Site) -> Iterator[Found]:
     yield from _check_people(site)
     yield from _check_servers(site)
     yield from _check_proxy(site)
+    yield from _check_subdomains(site)
     yield from _check_folders(site)
     yield from _check_cluster(site)
     if not site.environments:
@@ -318,6 +326,35 @@ def _check_proxy(site: Site) -> Iterator[Found]:
     for name, traits in site.hub.authenticator_options.items():
         if not isinstance(traits, dict):
             yield ("hub", "authenticator_options", name), "must hold `trait: value` lines"
+
+
+def _check_subdomains(site: Site) -> Iterator[Found]:
+    """What hosts of people's own need; see hub/domains.py."""
+    if not site.hub.subdomains:
+        return
+    path, example = ("hub", "subdomains"), "https://jupyter.example.org/"
+    parts = urlsplit(site.hub.public_url or "")
+    host = (parts.hostname or "").lower()
+    if not host:
+        yield path, f"needs `public_url`, the address that people open, such as {example}"
+    elif not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
+        yield (
+            path,
+            f"needs a name with a dot in `public_url`, such as {example}: {shown(host)} can have "
+            "no hosts below it",
+        )
+    elif parts.scheme != "https" and not host.endswith(_LOOPBACK):
+        yield (
+            path,
+            "needs https in `public_url`: without it one person's page can set the cookies of all "
+            "others. Plain http is for names that end in .localhost, to try it out",
+        )
+    if site.proxy.tls.acme_domain is not None:
+        yield (
+            path,
+            "needs a wildcard certificate, which ACME cannot get here; write `proxy.tls.certificate` "
+            "and `proxy.tls.key` instead of the two ACME settings",
+        )
 
 
 def _check_folders(site: Site) -> Iterator[Found]:

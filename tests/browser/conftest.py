@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -31,6 +31,8 @@ SHOTS = (
     else Path(tempfile.gettempdir()) / f"courseyard-screenshots-{os.geteuid()}"
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+#: Names below localhost are this machine, without any DNS (RFC 6761); Chromium knows.
+NAME = "courseyard.localhost"
 UP_TIMEOUT = 600  # seconds; the first time builds the image
 
 
@@ -56,6 +58,10 @@ class University:
         """Somebody with an open browser, not logged in."""
         return Visitor.arrive(self.browser, self.base, username, self.shots)
 
+    def of(self, username: str) -> str:
+        """Where a person's servers are, in the form with hosts of their own."""
+        return self.base.replace(NAME, f"{username}.{NAME}")
+
     def log_in(self, username: str, path: str = "/") -> Visitor:
         visitor = self.visitor(username)
         visitor.log_in(self.passwords[username], path)
@@ -64,13 +70,16 @@ class University:
 
 def link_images(folder: Path) -> None:
     """Use the images that stand built beside the example, where `script/test` made them."""
-    for image in (Path(__file__).parents[2] / "examples" / "university" / "images").iterdir():
-        if image.is_dir() and not image.name.startswith("."):
-            (folder / "images" / image.name).symlink_to(image)
+    beside = Path(__file__).parents[2] / "examples" / "university" / "images"
+    given = os.environ.get("COURSEYARD_TEST_IMAGE", "")
+    for image in [*beside.iterdir(), *([Path(given)] if given else [])]:
+        link = folder / "images" / image.name
+        if image.is_dir() and not image.name.startswith(".") and not link.exists():
+            link.symlink_to(image)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """``courseyard up`` on ``folder``; returns when it says that it is ready."""
+def start(folder: Path, base: str) -> subprocess.Popen[str]:
+    """``courseyard up`` on ``folder``; returns when it says that it is ready at ``base``."""
     log = (folder.parent / "up.log").open("w+")
     process = subprocess.Popen(
         [sys.executable, "-m", "courseyard.cli", "up", str(folder)],
@@ -81,7 +90,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     deadline = time.monotonic() + UP_TIMEOUT
     while time.monotonic() < deadline:
         text = (folder.parent / "up.log").read_text()
-        if re.search(r"http://127\.0\.0\.1:\d+", text) and "Ctrl-C" in text:
+        if base in text.replace("\n", "") and "Ctrl-C" in text:
             return process
         if process.poll() is not None:
             raise AssertionError(f"courseyard up ended with {process.returncode}:\n{text}")
@@ -121,6 +130,8 @@ def browser() -> Iterator[Browser]:
                 "--disable-component-update",
                 "--disable-sync",
                 "--no-first-run",
+                # Of the sites that speak HTTPS: a service worker asks for more than a visitor's context says.
+                "--ignore-certificate-errors",
             ],
         )
         yield chromium
@@ -128,33 +139,58 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_university(
-    folder: Path, furnish: Callable[[Path], None] = lambda folder: None
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """A demo university that runs in ``folder``: its address and its people's passwords.
+def running(
+    folder: Path,
+    browser: Browser,
+    furnish: Callable[[Path], None] = lambda folder: None,
+    **hub: Any,
+) -> Iterator[University]:
+    """A demo university in ``folder`` that is up.
 
     Args:
         folder: made here.
+        browser: for its people.
         furnish: what to change in it before it starts.
+        hub: settings; with ``subdomains`` it speaks HTTPS, and is :data:`NAME`.
     """
     subprocess.run([sys.executable, "-m", "courseyard.cli", "init", str(folder)], check=True)
     link_images(folder)
-    site_file = folder / "courseyard.yaml"
-    port = free_port()
-    text = re.sub(r"(?m)^(\s+)#?\s*port: \d+", rf"\g<1>port: {port}", site_file.read_text())
-    assert f"port: {port}" in text
-    site_file.write_text(text)
+    site_file, port = folder / "courseyard.yaml", free_port()
+    settings = yaml.safe_load(site_file.read_text())
+    base = f"http://127.0.0.1:{port}"
+    if hub.get("subdomains"):
+        base = f"https://{NAME}:{port}"
+        hub["public_url"] = f"{base}/"
+        tls = certificate(folder / "tls", NAME, f"*.{NAME}")
+        settings["proxy"] = settings.get("proxy", {}) | {"tls": tls}
+    settings["hub"] |= {"port": port, **hub}
+    site_file.write_text(yaml.safe_dump(settings, allow_unicode=True))
     furnish(folder)
-    process = start(folder)
+    process = start(folder, base)
     try:
         passwords = yaml.safe_load((folder / "passwords.yaml").read_text())
-        yield f"http://127.0.0.1:{port}", passwords
+        yield University(folder, base, passwords, browser, folder / "storage")
     finally:
         stop(process)
 
 
+def certificate(folder: Path, *names: str) -> dict[str, str]:
+    """``proxy.tls`` with a new certificate for ``names``, which nobody trusts."""
+    folder.mkdir()
+    pair = {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=test", "-addext", f"subjectAltName={','.join(f'DNS:{name}' for name in names)}",
+         "-keyout", pair["key"], "-out", pair["certificate"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    Path(pair["key"]).chmod(
+        0o644
+    )  # the proxy's account reads it; the folder above is the test's own
+    return pair
+
+
 @pytest.fixture(scope="session")
 def university(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[University]:
-    folder = tmp_path_factory.mktemp("browser") / "university"
-    with open_university(folder) as (base, passwords):
-        yield University(folder, base, passwords, browser, folder / "storage")
+    with running(tmp_path_factory.mktemp("browser") / "university", browser) as university:
+        yield university

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page
 
-from tests.browser.conftest import SHOTS, open_university
+from tests.browser.conftest import SHOTS, running
 from tests.browser.lair import COURSE, HOSTILE, OPEN, TEACHER, Lair, furnish
 
 ADAS = f"/user/{TEACHER}/{COURSE}-instructor/"
@@ -23,8 +23,8 @@ ADAS_OPEN = f"/user/{TEACHER}/{OPEN}-instructor/"
 @pytest.fixture(scope="module")
 def lair(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lair]:
     folder = tmp_path_factory.mktemp("attacks") / "university"
-    with open_university(folder, furnish) as (base, passwords):
-        lair = Lair(folder, base, passwords, browser, SHOTS / "attacks")
+    with running(folder, browser, furnish) as found:
+        lair = Lair(folder, found.base, found.passwords, browser, SHOTS / "attacks")
         lair.settle()
         yield lair
 

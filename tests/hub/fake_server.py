@@ -10,6 +10,7 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs
 
 PREFIX = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
 PLAN = json.loads(Path(os.environ["FAKE_PLAN"]).read_text(encoding="utf-8"))
@@ -38,6 +39,10 @@ class Handler(BaseHTTPRequestHandler):
             self.reply("application/json", json.dumps(dict(os.environ)))
         elif path == f"{PREFIX}origin":
             self.reply("text/plain", "", ORIGIN)
+        elif path == f"{PREFIX}answer":
+            # A person's program answers what it wants.
+            asked = parse_qs(self.path.partition("?")[2])
+            self.reply(asked["kind"][0], asked["body"][0])
         elif path.startswith(PREFIX):
             self.reply("text/html", f"<title>{PLAN['server_name']}</title><h1>It runs</h1>")
         else:

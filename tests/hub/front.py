@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from sites import Hub, Visitor, program
+from sites import Hub, Visitor, certificate, program
 
 #: Where it connects from; people are at other addresses of the loopback network.
 ADDRESS = "127.0.0.1"
@@ -23,25 +23,22 @@ class Front:
     Args:
         folder: for its files.
         sloppy: it keeps what its clients claim, and writes on the right of it.
+        name: its name, which all names below belong to; an address without.
     """
 
-    def __init__(self, folder: Path, *, sloppy: bool = False) -> None:
+    def __init__(self, folder: Path, *, sloppy: bool = False, name: str = "") -> None:
         self.folder = folder
         self.sloppy = sloppy
         self.port = _free_port()
-        self.base = f"https://127.0.0.1:{self.port}"
+        self.base = f"https://{name or '127.0.0.1'}:{self.port}"
+        self.name = name
         self.chain = folder / "chain.pem"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, hub: Hub) -> None:
         (self.folder / "routes").mkdir()
-        key = self.folder / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-             "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
-             "-out", self.chain],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        names = [self.name, f"*.{self.name}"] if self.name else []
+        key = certificate(self.folder, *names)["key"]
         entry = {
             "address": f"127.0.0.1:{self.port}",
             "http": {"tls": {}},
@@ -51,7 +48,7 @@ class Front:
             "entryPoints": {"web": entry},
             "providers": {"file": {"directory": str(self.folder / "routes")}},
         }
-        pair = {"certFile": str(self.chain), "keyFile": str(key)}
+        pair = {"certFile": str(self.chain), "keyFile": key}
         routes = {
             "http": {
                 "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "site"}},

@@ -115,13 +115,29 @@ def free_ports() -> int:
 
 
 class Hub:
-    """A site in ``folder`` with its running hub and proxy."""
+    """A site in ``folder`` with its running hub and proxy.
 
-    def __init__(self, folder: Path, *, more: str = "", early: str = "", **settings: Any) -> None:
+    Args:
+        folder: made here.
+        more: lines at the end of its configuration.
+        early: lines before Courseyard's part of it.
+        host: its name, with people's hosts below it; "" is an address, and one host for all.
+    """
+
+    def __init__(
+        self, folder: Path, *, more: str = "", early: str = "", host: str = "", **settings: Any
+    ) -> None:
         self.folder = folder
         self.port = free_ports()
+        self.host = host
         scheme = "https" if "tls" in settings.get("proxy", {}) else "http"
-        self.base = f"{scheme}://127.0.0.1:{self.port}"
+        self.base = f"{scheme}://{host or '127.0.0.1'}:{self.port}"
+        chain = settings["proxy"]["tls"]["certificate"] if host and scheme == "https" else ""
+        self.verify: bool | str = chain or scheme == "http"
+        if host:
+            path = settings.get("hub", {}).get("base_url", "/")
+            own = {"subdomains": True, "public_url": f"{self.base}{path}"}
+            settings["hub"] = own | settings.get("hub", {})
         self.prefix = settings.get("hub", {}).get("base_url", "").rstrip("/")
         self.api = f"{self.base}/hub/api"
         self.hub: subprocess.Popen[bytes] | None = None
@@ -192,7 +208,7 @@ class Hub:
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.ConnectionError):
                 health = requests.get(
-                    f"{self.base}{self.prefix}/hub/health", timeout=5, verify=False
+                    f"{self.base}{self.prefix}/hub/health", timeout=5, verify=self.verify
                 )
                 if health.status_code == 200:
                     return
@@ -219,6 +235,10 @@ class Hub:
     def log(self) -> str:
         return (self.folder / "hub.log").read_text(errors="replace")
 
+    def of(self, username: str) -> str:
+        """Where a person's servers are."""
+        return self.base.replace(self.host, f"{username}.{self.host}") if self.host else self.base
+
     def visitor(self, username: str | None = None) -> Visitor:
         visitor = Visitor(self)
         if username:
@@ -232,7 +252,7 @@ class Visitor(requests.Session):
     def __init__(self, hub: Hub) -> None:
         super().__init__()
         self.trust_env = False
-        self.verify = not hub.base.startswith("https")
+        self.verify = hub.verify
         self.hub = hub
         self.base = hub.base
 
@@ -245,8 +265,9 @@ class Visitor(requests.Session):
 
     @property
     def xsrf(self) -> str:
-        hub = f"{self.hub.prefix}/hub/"
-        return next(c.value or "" for c in self.cookies if c.name == "_xsrf" and c.path == hub)
+        places = (("__Host-_xsrf", "/"), ("_xsrf", f"{self.hub.prefix}/hub/"))
+        found = {c.name: c.value or "" for c in self.cookies if (c.name, c.path) in places}
+        return found.get("__Host-_xsrf") or found["_xsrf"]
 
     def log_in(
         self, username: str, password: str | None = None, path: str = "/"
@@ -273,12 +294,25 @@ class Visitor(requests.Session):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             reply = self.get(f"/hub/spawn-pending/{name}/{server}")
-            if "/user/" in reply.url and reply.url.startswith(f"{self.base}/user/"):
+            if reply.url.startswith(f"{self.hub.of(name) if self.hub.host else self.base}/user/"):
                 return reply
             if reply.status_code >= 400:
                 return reply
             time.sleep(0.2)
         raise AssertionError(f"{server} did not come up: {reply.url}\n{reply.text[:2000]}")
+
+
+def certificate(folder: Path, *names: str) -> dict[str, str]:
+    """``proxy.tls`` with a new certificate for these names and 127.0.0.1, which nobody trusts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pair = {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=test", "-addext", f"subjectAltName=IP:127.0.0.1{''.join(f',DNS:{name}' for name in names)}",
+         "-keyout", pair["key"], "-out", pair["certificate"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return pair
 
 
 def program(name: str) -> str:

@@ -32,7 +32,7 @@ from courseyard.hub.culler import (
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
-from courseyard.hub.home.base import is_click
+from courseyard.hub.home.clicks import is_click
 from courseyard.hub.names import ServerNames, name_of
 from courseyard.hub.passwords import Passwords, read_passwords
 from courseyard.hub.places import Places, secret_file
@@ -301,13 +301,19 @@ def test_server_names_lead_back() -> None:
 
 def test_clicks() -> None:
     page = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-    assert is_click(HTTPHeaders({}))
-    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "none"}))
-    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "same-origin"}))
-    assert not is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "cross-site"}))
-    assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-User": "?1"}))
-    frame = page | {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-User": "?1"}
-    assert not is_click(HTTPHeaders(frame | {"Sec-Fetch-Site": "same-origin"}))
+    own = {"subdomains": True, "public_url": "https://hub.example.org/"}
+    for site in (Site(), Site.model_validate({"hub": own})):
+        assert is_click(HTTPHeaders({}), site)
+        assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "none"}), site)
+        assert is_click(HTTPHeaders(page | {"Sec-Fetch-Site": "same-origin"}), site)
+        other = page | {"Sec-Fetch-Site": "cross-site"}
+        assert not is_click(HTTPHeaders(other), site)
+        assert is_click(HTTPHeaders(other | {"Sec-Fetch-User": "?1"}), site)
+        frame = page | {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-User": "?1"}
+        assert not is_click(HTTPHeaders(frame | {"Sec-Fetch-Site": "same-origin"}), site)
+        # A page of another person's host is of the hub's site.
+        near = HTTPHeaders(page | {"Sec-Fetch-Site": "same-site"})
+        assert is_click(near, site) != site.hub.subdomains
 
 
 # --- failures -----------------------------------------------------------------------------------

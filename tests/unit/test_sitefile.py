@@ -131,6 +131,29 @@ proxy:
             "{hub: {public_url: 'http://a/'}, proxy: {tls: {certificate: a, key: b}}}",
             "hub.public_url: must start with https",
         ),
+        ("hub: {subdomains: true}", "hub.subdomains: needs `public_url`"),
+        (
+            "hub: {subdomains: true, public_url: 'https://192.0.2.7/'}",
+            "hub.subdomains: needs a name with a dot in `public_url`, such as "
+            "https://jupyter.example.org/: '192.0.2.7' can have no hosts below it",
+        ),
+        ("hub: {subdomains: true, public_url: 'https://hub/'}", "'hub' can have no hosts below it"),
+        ("hub: {subdomains: true, public_url: 'https://a..b/'}", "can have no hosts below it"),
+        ("hub: {subdomains: true, public_url: 'https://-a.b/'}", "can have no hosts below it"),
+        (
+            f"hub: {{subdomains: true, public_url: 'https://{'a.' * 95}b/'}}",
+            "can have no hosts below it",
+        ),
+        (
+            "hub: {subdomains: true, public_url: 'http://hub.example.org/'}",
+            "hub.subdomains: needs https in `public_url`",
+        ),
+        (
+            "{hub: {subdomains: true, public_url: 'https://hub.example.org/'}, "
+            "proxy: {tls: {acme_email: a@b.c, acme_domain: hub.example.org}}}",
+            "hub.subdomains: needs a wildcard certificate, which ACME cannot get here",
+        ),
+        ("hub: {subdomains: 1}", "hub.subdomains: must be true or false"),
         (
             "kubernetes:\n  registry: https://registry.example.org/x\n",
             "2: kubernetes.registry: 'https://registry.example.org/x' must be a host and a path",

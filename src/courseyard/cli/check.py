@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courseyard.cli import clusterproblems, output, prepull
+from courseyard.cli import certificates, clusterproblems, output, prepull
 from courseyard.cli.sites import HERE, Known, SiteArgument, as_written, open_site
 from courseyard.errors import Problem, SettingsError, Severity, StorageError, UnsupportedError
 from courseyard.hints import some
@@ -79,6 +79,7 @@ def problems_of(folder: Path) -> Iterator[Problem]:
     if people is not None:
         yield from _of_named(site, people)
     yield from _of_authenticator(site)
+    yield from certificates.problems(site)
     try:
         catalog = load_catalog(site)
     except SettingsError as error:

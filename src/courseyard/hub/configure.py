@@ -14,7 +14,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
-from courseyard.hub import fetches, sharing
+from courseyard.hub import domains, fetches, ownhost, sharing
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
@@ -111,7 +111,8 @@ def _background(runtime: Runtime, culler_token: str) -> None:
         runtime.run(remove_forever, runtime)
     elif runtime.backend is runtime.agent:
         runtime.run(stop_forever, runtime)
-    runtime.run(expire_forever, runtime.keys)
+    if runtime.keys is not None:
+        runtime.run(expire_forever, runtime.keys)
     set_aside()
     runtime.run(collect_forever)
 
@@ -150,6 +151,8 @@ def _hub(c: Any, runtime: Runtime) -> None:
     }
     if public_url := runtime.site.hub.public_url:
         _public(c, public_url)
+    if domains.host(runtime.site):
+        domains.configure(c, runtime.site)
 
 
 def _public(c: Any, url: str) -> None:
@@ -233,7 +236,10 @@ def _pages(c: Any, runtime: Runtime) -> None:
         more.append((r"/api/users/([^/]+)/servers/([^/]+)/grading", GradingApi))
     handlers.install(runtime.site, *more)
     fetches.install()
-    keyholders.install(runtime.keys)
+    if runtime.keys is not None:
+        keyholders.install(runtime.keys)
+    else:
+        ownhost.install()  # after all else that is put into JupyterHub's handlers, so before it in time
 
 
 def _roles(c: Any, site: Site, culler_token: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from courseyard.hub.domains import only_hub
 from courseyard.settings import Site
 
 #: The proxy's entry point for people.
@@ -21,7 +22,7 @@ _FIRST = 1_000_000  # before every route of the hub's own
 
 def routers(site: Site, hub: str) -> dict[str, Any]:
     """The log-in page's own routes; ``hub`` is the path of the hub."""
-    rule = f"Method(`POST`) && Path(`{hub}/login`)"
+    rule = f"{only_hub(site)}Method(`POST`) && Path(`{hub}/login`)"
     found = {_NAME: _router(rule, _FIRST, _LIMIT)}
     if trusted := site.proxy.trusted_proxies:
         # ClientIP asks who connects, never a header.

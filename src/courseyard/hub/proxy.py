@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from courseyard.errors import SettingsError
-from courseyard.hub import login
+from courseyard.hub import domains, login
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places
 from courseyard.settings import Site
@@ -114,10 +114,11 @@ def dynamic_configuration(site: Site) -> dict[str, Any]:
         headers["stsSeconds"] = 31536000
     dynamic: dict[str, Any] = {
         "http": {
-            "routers": login.routers(site, hub),
+            "routers": {**login.routers(site, hub), **domains.routers(site, ENTRY)},
             "middlewares": {
                 "courseyard-headers": {"headers": headers},
                 **login.limits(site),
+                **domains.middlewares(site),
                 # A server that has just ended: a page instead of a bare "Bad Gateway".
                 "courseyard-gone": {
                     "errors": {

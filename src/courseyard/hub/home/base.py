@@ -7,11 +7,12 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from jupyterhub.handlers.base import BaseHandler
-from tornado.httputil import HTTPHeaders, url_concat
+from tornado.httputil import url_concat
 
 from courseyard.errors import CourseyardError
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
+from courseyard.hub.home.clicks import is_click
 from courseyard.hub.home.guard import admit
 from courseyard.hub.planned import TooManyServersError, check_limit, running_servers
 from courseyard.hub.runtime import SETTING, Runtime
@@ -36,8 +37,8 @@ class Page(BaseHandler):
         return self.runtime.site
 
     def asked_by_person(self) -> bool:
-        """Whether this GET is somebody's click, as far as the browser tells (see :func:`is_click`)."""
-        return is_click(self.request.headers)
+        """Whether this GET is somebody's click, as far as the browser tells (see :mod:`~courseyard.hub.home.clicks`)."""
+        return is_click(self.request.headers, self.site)
 
     async def start_or_open(self, user: Any, name: str, *, asked: bool) -> None:
         """Redirect to the server ``name`` of ``user``, started when it does not run.
@@ -115,23 +116,6 @@ class Page(BaseHandler):
             "courseyard/message.html", title=title, lines=lines, buttons=buttons
         )
         self.finish(html)
-
-
-def is_click(headers: HTTPHeaders) -> bool:
-    """Whether a GET comes from a person's click or typing rather than from another page's script.
-
-    A link can only start one of the person's own servers, within their own limit; still no page
-    may do that unseen. Browsers say who asks (W3C Fetch Metadata): an image, a frame or a script
-    is no navigation of the whole page, and a navigation from another site that nobody clicked
-    lacks ``Sec-Fetch-User``. Those are shown a button instead. Without the headers (old browsers,
-    plain HTTP by name) the link works, because course pages must be able to link here.
-    """
-    site = headers.get("Sec-Fetch-Site")
-    if site is None:
-        return True
-    if headers.get("Sec-Fetch-Mode") != "navigate" or headers.get("Sec-Fetch-Dest") != "document":
-        return False
-    return site in ("same-origin", "same-site", "none") or headers.get("Sec-Fetch-User") == "?1"
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -36,6 +36,9 @@ class OwnServerHandler(UserUrlHandler):
 
         JupyterHub asks whoever may see the server; a key is for its person's own browser alone.
         """
+        if self.settings[SETTING].keys is None:
+            await super()._redirect_to_user_server(user, spawner)
+            return
         if user is not self.current_user or getattr(self, "_token_authenticated", False):
             raise HTTPError(404, words.NOT_YOUR_SERVER)
         path, _, query = self.request.uri.removeprefix(self.hub.base_url).partition("?")
@@ -53,13 +56,18 @@ class OwnServerHandler(UserUrlHandler):
 
 def give(handler: BaseHandler, user: Any) -> None:
     """Set the cookie with the key of this session of ``user``."""
-    runtime: Runtime = handler.settings[SETTING]
+    keys = _keys(handler)
     session = handler.get_session_cookie() or handler.set_session_cookie()
     options = _options(handler)
     options["httponly"], options["samesite"] = True, "Lax"
     # It ends with the browser's session, as JupyterHub's id of the session does.
-    key = runtime.keys.give(user.name, session)
-    RequestHandler.set_cookie(handler, runtime.keys.cookie, key, **options)
+    RequestHandler.set_cookie(handler, keys.cookie, keys.give(user.name, session), **options)
+
+
+def _keys(handler: BaseHandler) -> Keys:
+    keys: Keys | None = handler.settings[SETTING].keys
+    assert keys is not None  # else nothing of this is installed
+    return keys
 
 
 def _options(handler: BaseHandler) -> dict[str, Any]:
@@ -68,10 +76,8 @@ def _options(handler: BaseHandler) -> dict[str, Any]:
     options: dict[str, Any] = {"path": handler.base_url}
     if runtime.places.public_url.startswith("https:") or handler.request.protocol == "https":
         options["secure"] = True
-    if runtime.keys.cookie.startswith("__Host-"):
+    if _keys(handler).cookie.startswith("__Host-"):
         options["path"] = "/"
-    elif handler.subdomain_host:
-        options["domain"] = handler.domain
     return options
 
 
@@ -86,11 +92,11 @@ def _clear_login_cookie(self: BaseHandler, name: str | None = None) -> None:
     """JupyterHub calls it at every log-out; there it forgets the tokens of this session, too."""
     user, session = self.get_current_user_cookie(), self.get_session_cookie()
     _stock_clear(self, name)
-    runtime: Runtime = self.settings[SETTING]
-    RequestHandler.clear_cookie(self, runtime.keys.cookie, **_options(self))
+    keys = _keys(self)
+    RequestHandler.clear_cookie(self, keys.cookie, **_options(self))
     if user and session:
-        runtime.keys.take(user.name, session)
-        runtime.run(self.proxy.rekey, user.name)
+        keys.take(user.name, session)
+        self.settings[SETTING].run(self.proxy.rekey, user.name)
 
 
 def install(keys: Keys) -> None:

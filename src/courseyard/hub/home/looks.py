@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from courseyard.hub import domains
 from courseyard.hub.home import words
 from courseyard.hub.places import Places
 from courseyard.inside import RefusedFileError, read_inside
@@ -35,7 +36,8 @@ def headers(places: Places) -> dict[str, str]:
     policy = (
         "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
-        f"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; report-uri {report}"
+        f"base-uri 'none'; form-action {_forms(places.site)}; frame-ancestors 'none'; "
+        f"report-uri {report}"
     )
     return {
         "Content-Security-Policy": policy,
@@ -44,11 +46,17 @@ def headers(places: Places) -> dict[str, str]:
     }
 
 
-#: The policy inside our own pages: no inline script or style, nothing from other hosts.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'"
-)
+def page_policy(site: Site) -> str:
+    """The policy inside our own pages: no inline script or style, nothing from other hosts."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"font-src 'self'; connect-src 'self'; form-action {_forms(site)}; base-uri 'none'"
+    )
+
+
+def _forms(site: Site) -> str:
+    """Where forms may lead. The way from a form to a server goes to its person's host, where there are such."""
+    return f"'self' {domains.everybodys(site)}".strip()
 
 
 @cache
@@ -58,11 +66,11 @@ def _digest(name: str) -> str:
 
 def template_vars(runtime: Runtime) -> dict[str, Any]:
     """What templates may use besides what JupyterHub gives them."""
-    site, hub = runtime.site, f"{runtime.places.base_url}hub"
+    site, files = runtime.site, f"{runtime.places.base_url}hub/courseyard"
     tint = hashlib.sha256(site_css(site.branding).encode()).hexdigest()[:12]
 
     def asset(name: str) -> str:
-        return f"{hub}/courseyard/static/{name}?v={_digest(name)}"
+        return f"{files}/static/{name}?v={_digest(name)}"
 
     # JupyterHub calls callables with the user, so functions for templates sit one level down.
     return {
@@ -70,13 +78,14 @@ def template_vars(runtime: Runtime) -> dict[str, Any]:
         "words": SimpleNamespace(**{n: v for n, v in vars(words).items() if not n.startswith("_")}),
         "site": {
             "name": site.name,
-            "hub": hub,
+            # A whole address where a page may be shown at another host (hub/domains.py).
+            "hub": f"{domains.origin(site)}{runtime.places.base_url}hub",
             "asset": asset,
-            "css": f"{hub}/courseyard/site.css?v={tint}",
-            "logo": f"{hub}/courseyard/logo" if site.branding.logo else "",
+            "css": f"{files}/site.css?v={tint}",
+            "logo": f"{files}/logo" if site.branding.logo else "",
             "contact": site.contact or "",
             "contact_link": contact_link(site.contact),
-            "policy": PAGE_POLICY,
+            "policy": page_policy(site),
             "title_of": runtime.title_of,
             "error_title": error_title,
             "error_text": error_text,

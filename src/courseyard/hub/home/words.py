@@ -343,4 +343,10 @@ ERROR_NEXT = {
     504: "Your files are safe. Try again in a minute.",
 }
 FORM_TOO_OLD = "This page was open for too long. Go back, reload it and try again."
+FORM_OF_OTHERS = (
+    "This was sent by a page that is not this service's. Open the page here and try again."
+)
+LOG_OUT_OF_OTHERS = (
+    "A page that is not this service's asked to log you out. You are still logged in."
+)
 ERROR_OTHER = "This did not work."
