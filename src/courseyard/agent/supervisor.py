@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _PATIENCE = 15.0  # seconds that a server may take to stop by itself
+_ENDS = 5.0  # seconds for the ends of servers that a new agent finds
 _KEEP = 24 * 3600.0  # seconds for which the end of a server is remembered
 _LOOK = 3.0  # seconds between two looks at the memory of servers
 _TIDY = 3600.0  # seconds between two removals of old records
@@ -234,6 +235,8 @@ class Supervisor:
         for record in await asyncio.to_thread(lambda: list(self._records.all())):
             if isinstance(record, Record):
                 await self._find_again(record)
+        if self._tasks:  # who asks first is told what ended while no agent was there
+            await asyncio.wait(self._tasks, timeout=_ENDS)
 
     async def _find_again(self, record: Record) -> None:
         if record.ended is not None:
