@@ -297,11 +297,19 @@ class Person(Visitor):
 
     def start(self, link: str) -> str:
         """Start a server and wait until it answers; its handle."""
+        until(lambda: not self.pending(link), f"{link} rests")
         before = self.town.servers()
         self.act(f"/hub/go/{link}")
-        self.wait_running(_server(link))
+        until(lambda: self.answers(link), f"{link} of {self.username}")
         (handle,) = {h for h in self.town.servers() - before if h.startswith(self.username)}
         return handle
+
+    def pending(self, link: str, *, there: bool = False) -> bool:
+        """Whether the hub starts or stops it just now; ``there``: or has it."""
+        headers = {"Referer": self.base + "/hub/home"}
+        servers = self.get("/hub/api/user", headers=headers).json().get("servers", {})
+        found = servers.get(_server(link))
+        return found is not None and (there or bool(found["pending"]))
 
     def begin(self, link: str) -> None:
         """Ask for a server and do not wait."""
