@@ -270,7 +270,9 @@ class Town:
         deadline = time.monotonic() + PATIENCE
         while (found := self.world()) != expected and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert found == expected
+        fields = vars(expected)
+        wrong = {n: (v, getattr(found, n)) for n, v in fields.items() if getattr(found, n) != v}
+        assert not wrong, f"expected and found: {wrong}"
 
     def close(self) -> None:
         self.down()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -136,7 +137,9 @@ class Supervisor:
             await server.relay.close()
         with contextlib.suppress(OSError):
             server.pump.close()
-        code = launch.exit_code(self._records.of(record.handle))
+        folder = self._records.of(record.handle)
+        code = await asyncio.to_thread(launch.exit_code, folder)
+        await asyncio.to_thread(_strip, folder)
         ended = _cause(record, code, killed, server.stopping)
         server.record = record.model_copy(update={"ended": ended})
         await self._write_end(server.record)
@@ -328,6 +331,12 @@ class Supervisor:
             if server.relay is not None:
                 await server.relay.close()
             server.pump.close()
+
+
+def _strip(folder: Path) -> None:
+    """Remove what nobody needs of a server that has ended: its FIFO and the socket for grading."""
+    shutil.rmtree(folder / GRADING, ignore_errors=True)
+    (folder / logs.FIFO).unlink(missing_ok=True)
 
 
 def _unwatch(server: Server) -> None:
