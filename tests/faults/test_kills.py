@@ -93,6 +93,24 @@ def test_in_the_middle_of_a_start(town: Town, still: World, part: str) -> None:
     person.stop("slow")
 
 
+@pytest.mark.parametrize("part", ["agent", "hub"])
+def test_before_a_start_has_processes(town: Town, still: World, part: str) -> None:
+    """As early as it can be seen: the record is there, bubblewrap may be."""
+    person = Person(town, "two")
+    before = {name for name, _ in town.records()}
+    pid = town.pid_of(part)
+    person.begin("algo")
+    deadline = time.monotonic() + 30
+    while {name for name, _ in town.records()} == before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    town.wait_another(part, pid)
+    until(lambda: not person.pending("algo"), "the start ends")
+    if not person.answers("algo"):
+        person.start("algo")
+    person.stop("algo")
+
+
 @pytest.mark.parametrize("part", (*PARTS, "server"))
 def test_in_the_middle_of_a_stop(town: Town, still: World, part: str) -> None:
     person = Person(town, "three")

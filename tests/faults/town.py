@@ -189,13 +189,14 @@ class Town:
                     return process.pid
         raise ProcessLookupError(part)
 
-    def kill(self, part: str) -> None:
-        """``kill -9``, and nothing else."""
-        os.kill(self.pid_of(part), signal.SIGKILL)
-
     def kill_and_wait(self, part: str) -> None:
+        """``kill -9``, and wait for what comes in its place."""
         before = self.pid_of(part)
         os.kill(before, signal.SIGKILL)
+        self.wait_another(part, before)
+
+    def wait_another(self, part: str, before: int) -> None:
+        """Until the part runs again, and all is well."""
         until(lambda: self._another(part, before), f"another {part}")
         self.wait_well()
 

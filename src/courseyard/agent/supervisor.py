@@ -138,8 +138,10 @@ class Supervisor:
         with contextlib.suppress(OSError):
             server.pump.close()
         folder = self._records.of(record.handle)
-        code = await asyncio.to_thread(launch.exit_code, folder)
-        await asyncio.to_thread(_strip, folder)
+        code = None
+        with contextlib.suppress(OSError):
+            code = await asyncio.to_thread(launch.exit_code, folder)
+            await asyncio.to_thread(_strip, folder)
         ended = _cause(record, code, killed, server.stopping)
         server.record = record.model_copy(update={"ended": ended})
         await self._write_end(server.record)
