@@ -33,7 +33,7 @@ def jump() -> None:
         def now(cls, tz: Any = None) -> Any:
             return real_datetime.now(tz) + datetime.timedelta(seconds=offset())
 
-    for name in ("courseyard.hub.culler", "jupyterhub.utils"):
+    for name in ("courseyard.hub.clock", "courseyard.hub.culler", "jupyterhub.utils"):
         __import__(name)
         sys.modules[name].datetime = Jumping  # type: ignore[attr-defined]
 

@@ -66,7 +66,8 @@ def test_a_server_in_idle(town: Town, still: World) -> None:
     assert inner is not None
     os.kill(inner["server"]["pid"], signal.SIGKILL)
     town.settle(still)
-    until(lambda: "ended" in person.shows(), "the page tells it")
+    until(lambda: "ended by itself" in person.shows(), "the page tells it")
+    until(lambda: not person.pending("algo", there=True), "the hub has let go of it")
     person.start("algo")
     assert person.run("algo", "value = open('/notebooks/saved').read()") == "kept"
     person.stop("algo")
@@ -85,11 +86,29 @@ def test_in_the_middle_of_a_start(town: Town, still: World, part: str) -> None:
     else:
         town.kill_and_wait(part)
     # The page comes to an end by itself: the server, or what went wrong; then it works.
-    until(lambda: _rests(person, "slow"), "the start ends")
+    until(lambda: not person.pending("slow"), "the start ends")
     if not person.answers("slow"):
         person.begin("slow")
         until(lambda: person.answers("slow"), "the next start")
     person.stop("slow")
+
+
+@pytest.mark.parametrize("part", ["agent", "hub"])
+def test_before_a_start_has_processes(town: Town, still: World, part: str) -> None:
+    """As early as it can be seen: the record is there, bubblewrap may be."""
+    person = Person(town, "two")
+    before = {name for name, _ in town.records()}
+    pid = town.pid_of(part)
+    person.begin("algo")
+    deadline = time.monotonic() + 30
+    while {name for name, _ in town.records()} == before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    town.wait_another(part, pid)
+    until(lambda: not person.pending("algo"), "the start ends")
+    if not person.answers("algo"):
+        person.start("algo")
+    person.stop("algo")
 
 
 @pytest.mark.parametrize("part", (*PARTS, "server"))
@@ -107,14 +126,7 @@ def test_in_the_middle_of_a_stop(town: Town, still: World, part: str) -> None:
     else:
         town.kill_and_wait(part)
     town.settle(still)
-    until(lambda: _rests(person, "lingers"), "the stop ends")
+    until(lambda: not person.pending("lingers", there=True), "the stop ends")
     person.start("lingers")
     assert person.run("lingers", "value = open('/notebooks/saved').read()") == "kept"
     person.stop("lingers")
-
-
-def _rests(person: Person, server: str) -> bool:
-    """Whether the hub neither starts nor stops it."""
-    model = person.get("/hub/api/user", headers={"Referer": person.base + "/hub/home"}).json()
-    found = model.get("servers", {}).get(server)
-    return found is None or not found["pending"]

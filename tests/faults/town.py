@@ -189,13 +189,14 @@ class Town:
                     return process.pid
         raise ProcessLookupError(part)
 
-    def kill(self, part: str) -> None:
-        """``kill -9``, and nothing else."""
-        os.kill(self.pid_of(part), signal.SIGKILL)
-
     def kill_and_wait(self, part: str) -> None:
+        """``kill -9``, and wait for what comes in its place."""
         before = self.pid_of(part)
         os.kill(before, signal.SIGKILL)
+        self.wait_another(part, before)
+
+    def wait_another(self, part: str, before: int) -> None:
+        """Until the part runs again, and all is well."""
         until(lambda: self._another(part, before), f"another {part}")
         self.wait_well()
 
@@ -270,7 +271,9 @@ class Town:
         deadline = time.monotonic() + PATIENCE
         while (found := self.world()) != expected and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert found == expected
+        fields = vars(expected)
+        wrong = {n: (v, getattr(found, n)) for n, v in fields.items() if getattr(found, n) != v}
+        assert not wrong, f"expected and found: {wrong}"
 
     def close(self) -> None:
         self.down()
@@ -297,11 +300,19 @@ class Person(Visitor):
 
     def start(self, link: str) -> str:
         """Start a server and wait until it answers; its handle."""
+        until(lambda: not self.pending(link), f"{link} rests")
         before = self.town.servers()
         self.act(f"/hub/go/{link}")
-        self.wait_running(_server(link))
+        until(lambda: self.answers(link), f"{link} of {self.username}")
         (handle,) = {h for h in self.town.servers() - before if h.startswith(self.username)}
         return handle
+
+    def pending(self, link: str, *, there: bool = False) -> bool:
+        """Whether the hub starts or stops it just now; ``there``: or has it."""
+        headers = {"Referer": self.base + "/hub/home"}
+        servers = self.get("/hub/api/user", headers=headers).json().get("servers", {})
+        found = servers.get(_server(link))
+        return found is not None and (there or bool(found["pending"]))
 
     def begin(self, link: str) -> None:
         """Ask for a server and do not wait."""

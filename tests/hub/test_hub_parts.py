@@ -20,15 +20,8 @@ from tornado.httputil import HTTPHeaders
 from courseyard.access import Role, Target
 from courseyard.errors import DeniedError, PlanError, SettingsError
 from courseyard.hub.authenticators import authenticator_class
-from courseyard.hub.culler import (
-    Clock,
-    Server,
-    cull_forever,
-    cull_once,
-    due,
-    gone_people,
-    running,
-)
+from courseyard.hub.clock import Clock
+from courseyard.hub.culler import Server, cull_forever, cull_once, due, gone_people, running
 from courseyard.hub.failure import StartFailed, log_line, status_of
 from courseyard.hub.garbage import collect_forever
 from courseyard.hub.home import looks, words
@@ -212,9 +205,9 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.steady = NOW, 1000.0
         now = SimpleNamespace(now=lambda tz: self.wall)
-        monkeypatch.setattr("courseyard.hub.culler.datetime", now)
+        monkeypatch.setattr("courseyard.hub.clock.datetime", now)
         steady = SimpleNamespace(monotonic=lambda: self.steady)
-        monkeypatch.setattr("courseyard.hub.culler.time", steady)
+        monkeypatch.setattr("courseyard.hub.clock.time", steady)
 
     def goes(self, seconds: float, *, jump: float = 0) -> None:
         self.wall += timedelta(seconds=seconds + jump)

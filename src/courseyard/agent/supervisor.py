@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _PATIENCE = 15.0  # seconds that a server may take to stop by itself
+_ENDS = 5.0  # seconds for the ends of servers that a new agent finds
 _KEEP = 24 * 3600.0  # seconds for which the end of a server is remembered
 _LOOK = 3.0  # seconds between two looks at the memory of servers
 _TIDY = 3600.0  # seconds between two removals of old records
@@ -134,7 +136,11 @@ class Supervisor:
         await asyncio.to_thread(self._clean, record)
         with contextlib.suppress(OSError):
             server.pump.close()
-        code = launch.exit_code(self._records.of(record.handle))
+        folder = self._records.of(record.handle)
+        code = None
+        with contextlib.suppress(OSError):
+            code = await asyncio.to_thread(launch.exit_code, folder)
+            await asyncio.to_thread(_strip, folder)
         ended = _cause(record, code, killed, server.stopping)
         server.record = record.model_copy(update={"ended": ended})
         await self._write_end(server.record)
@@ -233,6 +239,8 @@ class Supervisor:
         for record in await asyncio.to_thread(lambda: list(self._records.all())):
             if isinstance(record, Record):
                 await self._find_again(record)
+        if self._tasks:  # who asks first is told what ended while no agent was there
+            await asyncio.wait(self._tasks, timeout=_ENDS)
 
     async def _find_again(self, record: Record) -> None:
         if record.ended is not None:
@@ -338,6 +346,12 @@ class Supervisor:
         for server in list(self.servers.values()):
             _unwatch(server)
             server.pump.close()
+
+
+def _strip(folder: Path) -> None:
+    """Remove what nobody needs of a server that has ended: its FIFO and the socket for grading."""
+    shutil.rmtree(folder / GRADING, ignore_errors=True)
+    (folder / logs.FIFO).unlink(missing_ok=True)
 
 
 def _unwatch(server: Server) -> None:

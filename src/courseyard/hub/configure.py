@@ -16,6 +16,7 @@ from traitlets.log import get_logger
 from courseyard.backends.base import Backend
 from courseyard.hub import domains, fetches, ownhost, sharing
 from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.clock import use_steady_time
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
@@ -98,6 +99,7 @@ def _serves() -> bool:
 def _background(runtime: Runtime, culler_token: str) -> None:
     """What runs beside the pages, for as long as the hub lives."""
     Turns.install(asyncio.get_running_loop())
+    use_steady_time()
     runtime.run(runtime.registry.watch)
     runtime.run(runtime.watch_images)
     runtime.run(cull_forever, runtime, culler_token)

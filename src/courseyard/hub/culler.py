@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from sqlalchemy import Text, func, literal_column
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from courseyard.hub.clock import Clock
 from courseyard.hub.home import words
 from courseyard.hub.runtime import Runtime
 from courseyard.plan.model import Culling
@@ -30,7 +30,6 @@ from courseyard.plan.model import Culling
 SERVICE = "courseyard-culler"
 SCOPES = ["delete:servers", "delete:users"]
 _INTERVAL = 60.0
-_JUMP = timedelta(seconds=90)  # that a clock is set by; less is a slow round
 _AT_ONCE = 100  # servers between two turns of the event loop
 
 
@@ -53,38 +52,6 @@ class Due:
     server: Server
     title: str
     message: str
-
-
-class Clock:
-    """How long ago something was, whatever was done to the machine's clock since the hub started.
-
-    A clock that is set forward by a day must not stop everybody's server as a day old.
-    """
-
-    def __init__(self) -> None:
-        self._wall, self._steady = datetime.now(UTC), time.monotonic()
-        #: Until when a moment is from before a jump, and how far that went.
-        self._jumps: list[tuple[datetime, timedelta]] = []
-
-    def look(self) -> timedelta:
-        """Find out whether the clock jumped since the last look, and how far; seldom it did."""
-        wall, steady = datetime.now(UTC), time.monotonic()
-        passed = timedelta(seconds=steady - self._steady)
-        jump = wall - self._wall - passed
-        self._wall, self._steady = wall, steady
-        if abs(jump) < _JUMP:
-            return timedelta()
-        self._jumps.append((wall - passed, jump))
-        return jump
-
-    def since(self, moment: datetime) -> timedelta:
-        """The time that really passed since ``moment`` (aware) until the last look."""
-        jumps = (jump for until, jump in self._jumps if moment <= until)
-        return self._wall - moment - sum(jumps, timedelta())
-
-    def before(self, passed: timedelta) -> datetime:
-        """A moment from which at least ``passed`` has passed, also for moments before any jump."""
-        return self._wall - passed - max(sum((j for _, j in self._jumps), timedelta()), timedelta())
 
 
 def due(server: Server, default: Culling, since: Callable[[datetime], timedelta]) -> Due | None:
