@@ -245,8 +245,9 @@ class Visitor(requests.Session):
 
     @property
     def xsrf(self) -> str:
-        hub = f"{self.hub.prefix}/hub/"
-        return next(c.value or "" for c in self.cookies if c.name == "_xsrf" and c.path == hub)
+        return next(
+            c.value or "" for c in self.cookies if c.name == "_xsrf" and c.path.endswith("/hub/")
+        )
 
     def log_in(
         self, username: str, password: str | None = None, path: str = "/"
