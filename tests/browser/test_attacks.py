@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page
+from playwright.sync_api import Browser, BrowserContext, Error, Page, WebSocket
 
 from tests.browser.conftest import SHOTS, running
 from tests.browser.lair import COURSE, HOSTILE, OPEN, TEACHER, Lair, furnish
@@ -212,8 +212,11 @@ ATTACKS: list[Callable[[Lair, BrowserContext], bool]] = [
     lock_her_out,
     log_her_out,
 ]
-#: What the proxy's second wall stops when the door is open: headers for the whole origin.
-STRIPPED = [stay_as_a_worker, log_her_out]
+#: Behind the door: which wall of ``lair.py`` stops an attack when the door is open.
+INNER: dict[Callable[[Lair, BrowserContext], bool], str] = {
+    stay_as_a_worker: "headers",
+    log_her_out: "headers",
+}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -228,12 +231,12 @@ def test_the_door_stops_them_all(
 def test_without_walls_they_work(
     lair: Lair, ada: BrowserContext, attack: Callable[[Lair, BrowserContext], bool]
 ) -> None:
-    lair.take_down("door", "headers")
+    lair.take_down("door", *INNER.values())
     assert attack(lair, ada)
 
 
-@pytest.mark.parametrize("attack", STRIPPED)
-def test_headers_are_stripped_behind_the_door(
+@pytest.mark.parametrize("attack", INNER)
+def test_another_wall_stops_it_behind_the_door(
     lair: Lair, ada: BrowserContext, attack: Callable[[Lair, BrowserContext], bool]
 ) -> None:
     lair.take_down("door")
@@ -244,3 +247,60 @@ def test_websockets_ask_for_xsrf_behind_the_door(lair: Lair, ada: BrowserContext
     lair.take_down("door")
     assert listen_and_type(lair, ada, ADAS_OPEN)
     assert not listen_and_type(lair, ada, ADAS)
+
+
+class Heard:
+    """The WebSockets of a page and what came by them."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.sockets: list[WebSocket] = []
+        self.text = ""
+        page.on("websocket", self._add)
+
+    def _add(self, socket: WebSocket) -> None:
+        self.sockets.append(socket)
+        socket.on("framereceived", self._hear)
+
+    def _hear(self, frame: str | bytes) -> None:
+        self.text += frame if isinstance(frame, str) else frame.decode(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        for _ in range(150):
+            if text in self.text:
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError(f"{text} never came: {[s.url for s in self.sockets]}")
+
+
+def test_jupyters_own_pages_go_on(lair: Lair, ada: BrowserContext) -> None:
+    """JupyterLab's kernels, terminals and events, and those of Notebook, bring their `_xsrf`."""
+    page = ada.new_page()
+    heard = Heard(page)
+    page.goto(f"{lair.base}{ADAS}lab")
+    card = page.locator(".jp-LauncherCard")
+    card.filter(has_text="Terminal").first.click(timeout=60_000)
+    heard.wait_for("$")
+    page.locator(".jp-Terminal").click()
+    page.keyboard.type("echo in-lab-$((6*7))\n")
+    heard.wait_for("in-lab-42")
+    page.keyboard.press("Control+Shift+l")
+    card.filter(has_text="Python 3").first.click()
+    cell = page.locator(".jp-NotebookPanel .cm-content").first
+    cell.wait_for()
+    page.locator(".jp-NotebookPanel-toolbar [data-status=idle]").first.wait_for(timeout=60_000)
+    cell.click()
+    page.keyboard.insert_text("print('in a cell', 6 * 7)")
+    page.keyboard.press("Shift+Enter")
+    page.locator(".jp-OutputArea-output").filter(has_text="in a cell 42").wait_for()
+    kinds = ("/terminals/websocket/", "/channels", "/api/events/subscribe")
+    for kind in kinds:
+        found = [socket for socket in heard.sockets if kind in socket.url]
+        assert found, kind
+        assert all("_xsrf=" in socket.url for socket in found)
+    classic = ada.new_page()
+    heard = Heard(classic)
+    classic.goto(f"{lair.base}{ADAS}terminals/1")
+    classic.locator(".jp-Terminal").click()
+    classic.keyboard.type("echo in-notebook-$((6*7))\n")
+    heard.wait_for("in-notebook-42")

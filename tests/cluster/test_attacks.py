@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.cluster.deployed import Deployed
 from tests.cluster.test_faults import Person, pod_of
@@ -69,6 +70,35 @@ def test_a_server_in_somebody_elses_name(yard: Deployed, omar: Person) -> None:
     assert call(omar, f"/hub/api/users/{TEACHER}/servers/stats") in (403, 404)
     assert omar.get(f"/user/{TEACHER}/stats/api/contents").status_code in (403, 404)
     assert not yard.servers(TEACHER)
+
+
+def test_the_door_of_a_server(yard: Deployed, omar: Person) -> None:
+    """Both proxies know the keys; tests/hub/test_hub_door.py says what opens and what does not."""
+    path = f"/user/{STUDENT}/stats/api"
+    key = omar.cookies["courseyard-key"]
+    other = Person(yard, TEACHER)
+    for _ in range(6):  # the proxies take turns
+        assert other.get(path).status_code == 404
+        bare = {"Cookie": f"courseyard-key={key}"}
+        assert "version" in requests.get(yard.base + path, headers=bare, timeout=20).text
+        shut = requests.get(yard.base + path, timeout=20, allow_redirects=False)
+        assert shut.status_code == 302
+        assert shut.headers["Location"].startswith("/hub/")
+    second = Person(yard, STUDENT)
+    assert second.works("stats")
+    bare = {"Cookie": f"courseyard-key={second.cookies['courseyard-key']}"}
+    second.get("/hub/logout")
+    yard.wait(
+        lambda: all(
+            requests.get(
+                yard.base + path, headers=bare, timeout=20, allow_redirects=False
+            ).is_redirect
+            for _ in range(6)
+        ),
+        30,
+        "her key is no longer one",
+    )
+    assert omar.works("stats")
 
 
 def test_wishes_about_the_pod(yard: Deployed, omar: Person) -> None:

@@ -188,6 +188,7 @@ def test_a_browser_without_a_key_is_given_one(hub: Hub, otso: Visitor) -> None:
 def test_a_browser_that_keeps_no_cookie_is_told(hub: Hub, otso: Visitor) -> None:
     visitor = hub.visitor("otso")
     (cookie,) = [c for c in visitor.cookies if c.name == "courseyard-key"]
+    visitor.cookies.clear(cookie.domain, cookie.path, cookie.name)
     reply = visitor.get(SERVER, allow_redirects=False)
     for _ in range(12):
         if not reply.is_redirect:
@@ -195,11 +196,6 @@ def test_a_browser_that_keeps_no_cookie_is_told(hub: Hub, otso: Visitor) -> None
         reply = visitor.get(reply.headers["Location"], allow_redirects=False)
         if any(c.name == "courseyard-key" for c in visitor.cookies):
             visitor.cookies.clear(cookie.domain, cookie.path, cookie.name)
-    else:
-        pytest.fail("it never ends")
-    assert reply.status_code in (200, 403)
-    visitor.cookies.clear(cookie.domain, cookie.path, cookie.name)
-    reply = visitor.get(f"/hub{SERVER}?redirects=3")
     assert reply.status_code == 403
     assert "Allow cookies" in reply.text
 
