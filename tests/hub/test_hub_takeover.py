@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from sites import PASSWORD, Hub
-from test_hub_addresses import guarded as guarded  # the fixtures
-from test_hub_addresses import unguarded as unguarded
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")

@@ -152,7 +152,9 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/token/(a[0-9]+)", TokenEnd),
     (r"/api/users/([^/]+)/tokens", TokenListApi),
     # Say whose a token or a cookie is; nothing has asked there since JupyterHub 2.
-    (r"/api/authorizations/(.*)", API404),
+    (r"/api/authorizations/cookie/([^/]+)(?:/([^/]+))?", API404),
+    (r"/api/authorizations/token/([^/]+)", API404),
+    (r"/api/authorizations/token", API404),
     (r"/api/users/([^/]+)/server", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)/progress", ProgressApi),
