@@ -48,7 +48,8 @@ GET    /user/otso                                               >/user/otso/ >/u
 GET    /services/x                                              >/services/x/ >/services/x/ >/services/x/ >/services/x/ 404
 # Pages
 GET    /hub/login                                               200      home     home     home     404
-POST   /hub/login                                               403      403      403      403      404 {"username": "eve", "password": "wrong"}
+# A fourth try of one name is one too many here.
+POST   /hub/login                                               403      403      403      429      404 {"username": "eve", "password": "wrong"}
 POST   /hub/login                                               home     -        -        -        - {"username": "otso", "password": "correct horse otso"}
 GET    /hub/home                                                login    200      200      200      404
 GET    /hub/go/algo2026                                         login    opened   started  started  404

@@ -7,7 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,14 +24,12 @@ FRAMES = ("iframe", "frame", "embed", "object", "fencedframe")
 
 
 @pytest.fixture(scope="module")
-def people(guarded: Hub) -> Iterator[dict[str, Visitor]]:
+def people(guarded: Hub) -> dict[str, Visitor]:
     """Everybody logged in, and otso's server running."""
     found = {name: guarded.visitor(name) for name in ("otso", "aino", "pomo")}
     found["otso"].act("/hub/go/algo2026")
     found["otso"].wait_running("algo2026")
-    yield found
-    for visitor in found.values():
-        visitor.act("/hub/stop/algo2026")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +139,12 @@ def test_pages_of_the_hub_show_their_token(guarded: Hub) -> None:
             assert visitor.get(path, headers=headers | token).status_code == 200
             wrong = {"X-XSRFToken": visitor.xsrf[:-2] + "xx"}
             assert visitor.get(path, headers=headers | wrong).status_code == 403
+
+
+def test_no_script_reads_the_token_of_a_cookie(guarded: Hub, unguarded: Hub) -> None:
+    for hub, hidden in ((guarded, True), (unguarded, False)):
+        cookies = requests.get(f"{hub.base}/hub/login", timeout=10).headers["Set-Cookie"]
+        assert ("HttpOnly" in cookies.partition("_xsrf=")[2].partition(",")[0]) is hidden
 
 
 def test_without_that_they_get_it(unguarded: Hub) -> None:

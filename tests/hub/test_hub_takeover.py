@@ -27,11 +27,12 @@ ATTACKS = {
         const reply = await fetch("/hub/api/users/aino", {mode: "no-cors", referrer: "/hub/home"});
         return (await reply.text()).match(/"last_activity"/)?.[0] ?? "";""",
     "cookie": """
-        const here = location.href;
-        history.replaceState(null, "", "/hub/home");
-        const found = document.cookie.match(/_xsrf=([^;]+)/)?.[1] ?? "";
-        history.replaceState(null, "", here);
-        return found;""",
+        const frame = document.createElement("iframe");
+        frame.src = "/hub/logo";
+        const loaded = new Promise((done) => { frame.onload = done; });
+        document.body.append(frame);
+        await loaded;
+        return frame.contentDocument?.cookie.match(/_xsrf=([^;]+)/)?.[1] ?? "";""",
     "popup": """
         const popup = window.open("/hub/home");
         const until = Date.now() + 4000;
