@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jupyterhub import handlers as stock
 from jupyterhub.apihandlers.base import API404
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.pages import ProxyErrorHandler, SpawnHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web  # type: ignore[attr-defined]
 
@@ -118,6 +118,15 @@ class StopHandler(GivesWay, Page):
         self.redirect(f"{self.hub.base_url}home")
 
 
+class ErrorPage(ProxyErrorHandler):
+    """The page that the proxy shows instead of its own bare answer."""
+
+    async def get(self, status_code_s: str) -> None:
+        if status_code_s == "429":
+            self.set_header("Retry-After", "60")
+        await super().get(status_code_s)
+
+
 class SeenHandler(Page):
     """The person has read why a server ended."""
 
@@ -143,6 +152,7 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/go/(.+?)/?", GoHandler),
     (r"/stop/([a-z0-9-]+)", StopHandler),
     (r"/seen/([a-z0-9-]+)", SeenHandler),
+    (r"/error/(\d+)", ErrorPage),
     (r"/admin", AdministrationHandler),
     (r"/admin/stop/([^/]+)/([a-z0-9-]+)", AdministrationStopHandler),
     (r"/spawn", StartHandler),
