@@ -192,6 +192,14 @@ def status(path, method="GET", root=base):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+def tried():
+    auth = b'{{"auth": {{"username": "{TEACHER}", "password": "guess"}}}}'
+    request = urllib.request.Request(base + "/users/{TEACHER}/tokens", data=auth)
+    try:
+        return urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        # A wrong password is told in other words: this one was not looked at.
+        return error.code if b"after your password" in error.read() else "looked at"
 pages = base.removesuffix("/api")
 value = {{
     "own": status("/users/{STUDENT}"),
@@ -205,6 +213,7 @@ value = {{
     "a token": status("/users/{TEACHER}/tokens", "POST"),
     "pages": status("/home", root=pages),
     "log-in": status("/login", "POST", root=pages),
+    "a password": tried(),
 }}
 """
     found = inside(yard, code)

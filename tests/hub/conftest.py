@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sites import Hub
+from walls import guarded_hub, started, unguarded_hub
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,15 @@ def own_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
     yield make
     for hub in made:
         hub.close()
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub that tells its addresses, where a name has three tries and no more."""
+    yield from started(guarded_hub(tmp_path_factory.mktemp("guarded") / "site"))
+
+
+@pytest.fixture(scope="session")
+def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub without what counts, refuses and hides."""
+    yield from started(unguarded_hub(tmp_path_factory.mktemp("unguarded") / "site"))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 from sites import Hub, Visitor
+from test_hub_addresses import knock
 
 
 def api(visitor: Visitor, method: str, path: str, **kwargs: object) -> requests.Response:
@@ -331,11 +332,15 @@ def test_the_person_is_told_why_a_server_ended(hub: Hub) -> None:
     gone = visitor.get("/user/otso/mlbp2026/lab")
     assert gone.status_code in (424, 502)
     assert "Your files are safe" in gone.text
+    # JupyterLab's own requests are no visits: they are told by the status alone.
+    fetched = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin"}
+    assert visitor.get("/user/otso/mlbp2026/api/kernels", headers=fetched).status_code in (424, 502)
     page = visitor.get("/hub/home").text
     deadline = time.monotonic() + 15
     while "has stopped" not in page and time.monotonic() < deadline:
         time.sleep(0.5)
         page = visitor.get("/hub/home").text
+    assert visitor.get("/user/otso/mlbp2026/api/kernels", headers=fetched).status_code == 424
     assert "Machine Learning has stopped." in page
     assert "It ended by itself." in page
     assert "has stopped" not in visitor.act("/hub/seen/mlbp2026").text
@@ -380,6 +385,9 @@ def test_the_log_in_page_is_limited(own_hub: Callable[..., Hub]) -> None:
     assert statuses[-1] == 429
     reply = visitor.log_in("aino", password="guess")
     assert "Too many requests" in reply.text
+    # Nor does another form of the address pass.
+    for form in ("/hub//login", "/hub/%6Cogin", "/hub/x/../login", "//hub/login", "/hub/./login"):
+        assert knock(hub.port, form, "aino", "guess").status == 429, form
     # Nothing else is limited.
     assert all(visitor.get("/hub/login").status_code == 200 for _ in range(20))
 

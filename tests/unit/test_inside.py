@@ -13,16 +13,19 @@ import yaml
 
 from courseyard.cli import clusterproblems, passwords
 from courseyard.cli.app import app
-from courseyard.errors import SettingsError
+from courseyard.errors import SettingsError, StorageError
 from courseyard.hub.home import looks
 from courseyard.hub.passwords import read_passwords
 from courseyard.images.catalog import ImageCatalog, load_catalog
 from courseyard.inside import RefusedFileError, read_inside
 from courseyard.people.static import load_people
+from courseyard.registry.course import Course
 from courseyard.registry.load import load_snapshot
 from courseyard.registry.watch import Registry
 from courseyard.settings import Branding, PeopleSettings, Site
 from courseyard.sitefile import check_site
+from courseyard.storage import layout
+from courseyard.storage.seed import seed
 from courseyard.yamlfile import VanishedError, YamlError, read_bytes, read_yaml
 
 SECRET = "root:$y$j9T$secret-of-the-machine:20000::::::"
@@ -321,3 +324,27 @@ def test_a_course_of_another_folder_is_read_there(site: Path, tmp_path: Path) ->
     snapshot = load_snapshot(loaded, ImageCatalog({}))
     assert {"algo", "copy"} <= set(snapshot.courses)
     assert read_yaml(elsewhere / "copy.yaml").data["name"] == "Algorithms"
+
+
+def test_the_first_files_of_a_course_come_from_its_own_folder(site: Path, tmp_path: Path) -> None:
+    """The agent copies them as root into what instructors read."""
+    own = site / "course" / "algo"
+    (own / "files").mkdir(parents=True)
+    (own / "files" / "a.txt").write_text("of the course")
+    storage = tmp_path / "storage"
+    source = storage / layout.files("algo") / "source"
+    source.mkdir(parents=True)
+    algo = Course(slug="algo", name="Algorithms", gid=os.getgid() or 30001)
+    assert seed(site, storage, algo, dry_run=False) == 1
+    (source.parent / "a.txt").unlink()
+    (own / "files").rename(own / "real")
+    (own / "files").symlink_to(tmp_path)  # where the secret is
+    with pytest.raises(StorageError) as caught:
+        seed(site, storage, algo)
+    assert LEADS_OUT in (caught.value.detail or "")
+    copied = [path for path in storage.rglob("*") if path.is_file()]
+    assert not any(SECRET in path.read_text() for path in copied)
+    (own / "files").unlink()
+    own.rename(site / "course" / "moved")
+    own.symlink_to(tmp_path)
+    assert seed(site, storage, algo) == 0

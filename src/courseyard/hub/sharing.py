@@ -17,8 +17,9 @@ from courseyard.hub.door import made
 from courseyard.hub.home import words
 from courseyard.hub.runtime import Runtime
 
-#: What people may do where sharing is on: beside what is theirs, share their own servers.
-SCOPES = ["self", "shares!user"]
+#: What people may do where sharing is on: beside what is theirs, share their own servers with
+#: people whose names they know.
+SCOPES = ["self", "shares!user", "read:users:name"]
 
 
 class _Off:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from courseyard.errors import PlanError
 from courseyard.images.build import CHECKED, normal
 from courseyard.images.catalog import Release
 from courseyard.images.model import ImageWish
+from courseyard.inside import RefusedFileError, opened_inside
 from courseyard.people.person import Person
 from courseyard.plan.build import Known, image_wishes, plan_server
 from courseyard.plan.model import Mount, Nbgrader, ServerPlan
@@ -181,8 +183,9 @@ def required(image: Path) -> list[str]:
     return [normal(name) for name in re.findall(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)", text)]
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, top: Path | None = None) -> None:
     """Plain files and folders of a course; a link could lead anywhere on this machine."""
+    top = source if top is None else top
     target.mkdir(parents=True)
     if not source.is_dir():
         return
@@ -190,9 +193,19 @@ def _copy(source: Path, target: Path) -> None:
         if item.is_symlink():
             continue
         if item.is_dir():
-            _copy(item, target / item.name)
+            _copy(item, target / item.name, top)
         elif item.is_file():
-            shutil.copyfile(item, target / item.name)
+            _copy_file(item, target / item.name, top)
+
+
+def _copy_file(source: Path, target: Path, top: Path) -> None:
+    with (
+        suppress(RefusedFileError),  # it became a link just now
+        opened_inside(source, within=top) as number,
+        open(number, "rb", closefd=False) as file,
+        target.open("wb") as copy,
+    ):
+        shutil.copyfileobj(file, copy)
 
 
 def _notebooks(top: Path) -> list[Path]:

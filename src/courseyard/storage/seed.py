@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from courseyard.inside import RefusedFileError, opened_inside
 from courseyard.registry.course import Course
 from courseyard.storage import layout, walk
 
@@ -19,7 +20,8 @@ def seed(site_folder: Path, root: Path, course: Course, *, dry_run: bool = False
     """Copy ``<site>/course/<slug>/{files,data}``; how many files were copied (or would be).
 
     Only where ``source/`` (or ``data/``) of the course is still empty, so that nothing that a
-    teacher changed or deleted comes back. Links are not copied and not followed.
+    teacher changed or deleted comes back. Links are not copied, and none leads out of
+    ``<site>/course/<slug>``.
 
     Raises:
         StorageError: something stands in the way.
@@ -33,7 +35,7 @@ def seed(site_folder: Path, root: Path, course: Course, *, dry_run: bool = False
         (top / "files", files, f"{files}/source", 0o660),
         (top / "data", data, data, 0o664),
     ):
-        if not source.is_dir():
+        if not source.is_dir() or top.is_symlink():
             continue
         try:
             # In a dry run the folders that are missing would have been made before.
@@ -44,7 +46,9 @@ def seed(site_folder: Path, root: Path, course: Course, *, dry_run: bool = False
                 copied += _count(source)
                 continue
             with walk.opened_root(root) as opened:
-                copied += sum(_copy(opened, source, target, course, mode))
+                copied += sum(_copy(opened, source, target, course, mode, top))
+        except RefusedFileError as error:
+            raise walk.refused(target, f"cannot get its first files: one {error}") from error
         except OSError as error:
             what = f"cannot get its first files: {error.filename}: {error.strerror}"
             raise walk.refused(target, what) from error
@@ -72,15 +76,17 @@ def _count(source: Path) -> int:
     return sum(stat.S_ISREG(mode) for mode in modes)
 
 
-def _copy(root: int, source: Path, target: str, course: Course, mode: int) -> Iterator[int]:
+def _copy(
+    root: int, source: Path, target: str, course: Course, mode: int, top: Path
+) -> Iterator[int]:
     with walk.opened(root, target) as folder:
         for item in sorted(source.iterdir()):
             found = item.lstat().st_mode
             if stat.S_ISDIR(found):
                 _make_folder(folder, item.name, course, mode)
-                yield from _copy(root, item, f"{target}/{item.name}", course, mode)
+                yield from _copy(root, item, f"{target}/{item.name}", course, mode, top)
             elif stat.S_ISREG(found):
-                yield _copy_file(folder, item, course, mode)
+                yield _copy_file(folder, item, course, mode, top)
 
 
 def _make_folder(folder: int, name: str, course: Course, mode: int) -> None:
@@ -98,16 +104,20 @@ def _make_folder(folder: int, name: str, course: Course, mode: int) -> None:
         os.close(number)
 
 
-def _copy_file(folder: int, item: Path, course: Course, mode: int) -> int:
-    try:
-        number = os.open(item.name, _MAKE, 0o600, dir_fd=folder)
-    except FileExistsError:
-        return 0
-    with os.fdopen(number, "wb") as file, item.open("rb") as source:
-        shutil.copyfileobj(source, file)
-        file.flush()
-        _own(number, course)
-        os.fchmod(number, mode)
+def _copy_file(folder: int, item: Path, course: Course, mode: int, top: Path) -> int:
+    with (
+        opened_inside(item, within=top) as found,
+        open(found, "rb", closefd=False) as source,
+    ):
+        try:
+            number = os.open(item.name, _MAKE, 0o600, dir_fd=folder)
+        except FileExistsError:
+            return 0
+        with os.fdopen(number, "wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            _own(number, course)
+            os.fchmod(number, mode)
     return 1
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jupyterhub import handlers as stock
 from jupyterhub.apihandlers.base import API404
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.pages import ProxyErrorHandler, SpawnHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web  # type: ignore[attr-defined]
 
@@ -119,6 +119,15 @@ class StopHandler(GivesWay, Page):
         self.redirect(f"{self.hub.base_url}home")
 
 
+class ErrorPage(ProxyErrorHandler):
+    """The page that the proxy shows instead of its own bare answer."""
+
+    async def get(self, status_code_s: str) -> None:
+        if status_code_s == "429":
+            self.set_header("Retry-After", "60")
+        await super().get(status_code_s)
+
+
 class SeenHandler(Page):
     """The person has read why a server ended."""
 
@@ -145,6 +154,7 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/user/(?P<user_name>[^/]+)(?P<user_path>/.*)?", OwnServerHandler),
     (r"/stop/([a-z0-9-]+)", StopHandler),
     (r"/seen/([a-z0-9-]+)", SeenHandler),
+    (r"/error/(\d+)", ErrorPage),
     (r"/admin", AdministrationHandler),
     (r"/admin/stop/([^/]+)/([a-z0-9-]+)", AdministrationStopHandler),
     (r"/spawn", StartHandler),
@@ -154,7 +164,9 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/token/(a[0-9]+)", TokenEnd),
     (r"/api/users/([^/]+)/tokens", TokenListApi),
     # Say whose a token or a cookie is; nothing has asked there since JupyterHub 2.
-    (r"/api/authorizations/(.*)", API404),
+    (r"/api/authorizations/cookie/([^/]+)(?:/([^/]+))?", API404),
+    (r"/api/authorizations/token/([^/]+)", API404),
+    (r"/api/authorizations/token", API404),
     (r"/api/users/([^/]+)/server", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)", GuardedServerApi),
     (r"/api/users/([^/]+)/servers/([^/]*)/progress", ProgressApi),
