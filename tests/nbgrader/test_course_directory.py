@@ -262,7 +262,7 @@ def test_the_lock_of_a_process_that_was_killed_goes_by_itself(place: Place) -> N
     env["JUPYTER_CONFIG_PATH"] = str(place.ada.folder / "home" / ".courseyard" / "jupyter")
     env["COURSEYARD_GRADING"] = f"unix:{place.ada.folder / 'grading' / 'socket'}"
     process = subprocess.Popen(
-        words, env=env, cwd=place.ada.notebooks, start_new_session=True,
+        words, env=env, cwd=place.ada.notebooks, start_new_session=True, umask=place.ada.umask,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     wait(place.course / "autograded" / "maija" / WEEK / NOTEBOOK)
