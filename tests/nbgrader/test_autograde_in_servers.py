@@ -17,7 +17,7 @@ from tests.nbgrader.servers import servers as servers  # the fixture
 HOME = f"/notebooks/{COURSE}/week1"
 #: Looks around as a student's code would, and tells it as JSON.
 LOOK = """
-import json, os, pathlib, signal, socket, sys
+import ctypes, json, os, pathlib, pwd, signal, socket, sys
 import helper
 def tries(what):
     try:
@@ -46,7 +46,12 @@ found = {
     "runner": tries(lambda: knock(8082)),
     "processes": sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
     "own": os.getpid(),
-    "left": [str(p) for top in ("/tmp", "/dev/shm") for p in pathlib.Path(top).rglob("*left*") if not str(p).startswith(sys.prefix)],
+    "left": [str(p) for top in ("/tmp", "/dev/shm", "/home") for p in pathlib.Path(top).rglob("*left*") if not str(p).startswith(sys.prefix)],
+    "ipc": [k for k in ("shm", "sem", "msg") if open("/proc/sysvipc/" + k).read().count("\\n") > 1],
+    "name": pwd.getpwuid(os.getuid()),
+    "told": [str(p) for top in ("/etc", "/etc/courseyard") for p in pathlib.Path(top).glob("*")
+             if p.is_file() and os.access(p, os.R_OK) and b"Lindholm" in p.read_bytes()]
+            + [n for n, v in os.environ.items() if "ada" in v.lower()],
     "data": open("numbers.csv").read().strip(),
     "helper": helper.NAME,
     "grading": os.environ.get("NBGRADER_EXECUTION"),
@@ -58,13 +63,20 @@ import subprocess
 code = "import os, time\\nif os.fork(): os._exit(0)\\nos.setsid()\\nopen('/tmp/left', 'w')\\ntime.sleep(600)"
 subprocess.run([sys.executable, "-c", code])
 open("/dev/shm/left", "w").write("x")
+open(os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "left"), "w").write("x")
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+for _ in range(3):
+    segment = libc.shmat(libc.shmget(0, 8 << 20, 0o1600), None, 0)
+    ctypes.memset(ctypes.c_void_p(segment), 1, 8 << 20)
 deep = "/tmp/left-folder"
 os.makedirs(deep)
 os.chdir(deep)
 for _ in range(1500):
     os.mkdir("left"); os.chdir("left")
 os.chmod(deep, 0)
-os.kill(1, signal.SIGKILL)
+for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+    os.kill(1, number)
 """
 BOMB = f"bomb = bytearray({4 * MEMORY}); bomb[::4096] = b'x' * len(bomb[::4096])"
 
@@ -111,8 +123,9 @@ def test_students_code_meets_nothing_of_anybodys(servers: Servers) -> None:
         found = seen(ada, student)
         assert found["uid"] == INSTRUCTORS["ada"]
         assert found["gids"] == [20000], "without the group of the course"
-        for name in ("notebooks", "places", "secrets", "written", "left"):
+        for name in ("notebooks", "places", "secrets", "written", "left", "ipc", "told"):
             assert found[name] == [], name
+        assert found["name"][0::4][:2] == ["grader", "grader"], "name and full name"
         assert found["gradebook"] == "FileNotFoundError"
         assert found["first"] == found["memory"] == "PermissionError"
         assert found["hub"] == found["runner"] == "ConnectionRefusedError"

@@ -113,7 +113,7 @@ LINKS = {
         f"{NOTEBOOK} is a symbolic link"
     ),
     'mv "$0" "$1/source/folder"; ln -s "$1/source/folder" "$0"': "is a symbolic link",
-    'mv "$0/.." "$1/source/student"; ln -s "$1/source/student" "${0%/*}"': "is a symbolic link",
+    'mv "${0%/*}" "$1/source/student"; ln -s "$1/source/student" "${0%/*}"': "is a symbolic link",
 }
 
 
@@ -262,14 +262,15 @@ def test_the_lock_of_a_process_that_was_killed_goes_by_itself(place: Place) -> N
     env["JUPYTER_CONFIG_PATH"] = str(place.ada.folder / "home" / ".courseyard" / "jupyter")
     env["COURSEYARD_GRADING"] = f"unix:{place.ada.folder / 'grading' / 'socket'}"
     process = subprocess.Popen(
-        words, env=env, cwd=place.ada.notebooks, start_new_session=True,
+        words, env=env, cwd=place.ada.notebooks, start_new_session=True, umask=place.ada.umask,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     wait(place.course / "autograded" / "maija" / WEEK / NOTEBOOK)
     os.killpg(process.pid, 9)
     process.wait()
     submit(place, "maija")
-    place.tomas.nbgrader("autograde", WEEK, "--force")
+    said = place.tomas.nbgrader("autograde", WEEK)
+    assert "Ada (ada) was cut off" in said, "what never ran does not count as graded"
     assert scores(place)["maija"] == 5
     folder = place.course / ".courseyard-locks"
     assert list(folder.iterdir()) == []

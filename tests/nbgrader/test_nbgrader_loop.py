@@ -64,9 +64,9 @@ def test_a_student_sees_neither_course_nor_the_others_submissions(place: Place) 
     inbound = place.exchange / COURSE / "inbound"
     assert "Permission denied" in place.omar.run("ls", str(inbound), ok=False)
     (handed_in,) = [path for path in inbound.iterdir() if path.name.startswith("maija+")]
-    # nbgrader opens submissions to all (exchange/default/submit.py): what hides them is that
-    # inbound cannot be listed and the end of the name is random.
+    # Who knows the name is refused, too: test_fetch_and_submit.py.
     assert len(handed_in.name.rpartition("+")[2]) >= 12
+    assert "Permission denied" in place.omar.run("ls", str(handed_in), ok=False)
     assert "Permission denied" in place.omar.run("ls", str(place.course), ok=False)
 
 

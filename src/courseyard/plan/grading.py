@@ -10,6 +10,7 @@ from courseyard.plan.nbgrader import REHEARSAL_VARIABLE
 
 #: Who graded code seems to be.
 USERNAME = "grader"
+HOME = f"/home/{USERNAME}"
 _REASON = "students' work may need it when it is graded"
 
 
@@ -31,7 +32,7 @@ def grading_of(ctx: Context, storage: Storage, environment: dict[str, str]) -> G
 
 def nobodys(identity: Identity) -> Identity:
     """The same rights under a name that says nothing of whoever grades."""
-    names = {"username": USERNAME, "full_name": "", "email": "", "home": f"/home/{USERNAME}"}
+    names = {"username": USERNAME, "full_name": "", "email": "", "home": HOME}
     return identity.model_copy(update=names)
 
 
@@ -42,8 +43,9 @@ def _mounts(ctx: Context, storage: Storage) -> list[Mount]:
 
 
 def _environment(of_server: dict[str, str]) -> dict[str, str]:
-    """Without the instructors' folders; the modules of the course travel with each submission."""
+    """Without folders and names of instructors; the course's modules travel with each submission."""
     paths = of_server["PYTHONPATH"].split(":")
     kept = of_server | {"PYTHONPATH": ":".join([p for p in paths if p != f"{COURSE}/pymod"])}
     del kept[REHEARSAL_VARIABLE]
-    return kept
+    names = dict.fromkeys(("USER", "LOGNAME", "NB_USER"), USERNAME)
+    return kept | names | {"HOME": HOME}

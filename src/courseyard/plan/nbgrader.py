@@ -21,6 +21,11 @@ REHEARSAL_VARIABLE = "NBGRADER_REHEARSAL_EXCHANGE"
 APPEND_FILE = f"{COURSE}/etc.jupyter.nbgrader_config.py.append"
 #: Instead of nbgrader's own, which follows links and believes names (singleuser/courseyard_nbgrader).
 COLLECT = "courseyard_nbgrader.collect.ExchangeCollect"
+#: By one instructor at a time.
+RELEASE = {
+    "release_assignment": "courseyard_nbgrader.hand_out.ExchangeReleaseAssignment",
+    "release_feedback": "courseyard_nbgrader.hand_out.ExchangeReleaseFeedback",
+}
 #: The same for everybody: whole or not at all.
 EXCHANGE_PARTS = {
     "fetch_assignment": "courseyard_nbgrader.fetch.ExchangeFetchAssignment",
@@ -97,7 +102,7 @@ def fixed(people: str = PEOPLE) -> dict[str, dict[str, Any]]:
         people: folder inside that knows who has started as a student.
     """
     return {
-        "ExchangeFactory": {"collect": COLLECT},
+        "ExchangeFactory": {"collect": COLLECT, **RELEASE},
         "ExchangeCollect": {"people": people},
         "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
     }

@@ -12,8 +12,12 @@ _here = pathlib.Path(__file__).resolve().parent
 # Imported once from here, it stays known under this name: traitlets finds classes of it by words.
 sys.path.insert(0, str(_here))
 try:
-    from courseyard_nbgrader import converters as _converters
     from courseyard_nbgrader import values as _values
+
+    if "nbgrader" in sys.modules:  # it is what reads this
+        from courseyard_nbgrader import converters as _converters
+
+        _converters.install()
 finally:
     sys.path.remove(str(_here))
 
@@ -53,7 +57,6 @@ def _run(path, name):
     _values.leave_out_wrong(c, before, name)  # noqa: F821
 
 
-_converters.install()
 _set("nbgrader.json")
 _run(_here / "nbgrader_course.py", "nbgrader_config of the course file")
 _more = json.loads((_here / "nbgrader_append.json").read_text("utf-8"))

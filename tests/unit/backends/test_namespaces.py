@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from courseyard.backends import identity
+from courseyard.backends import beside, identity
 from courseyard.backends.sandbox import image, namespaces, system
 from courseyard.errors import UnsupportedError
+from courseyard.plan.grading import nobodys
+from courseyard.plan.model import Grading
 
 IMAGE = image.Image(
     python="/root/images/py/bin/python", folders=("/root/python3", "/root/images/py")
@@ -162,3 +164,22 @@ def test_no_image(tmp_path: Path, make: Callable[[Path], object]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         image.examine(tmp_path)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_graded_code_is_told_nobodys_name(make_plan: Callable[..., Any]) -> None:
+    """The files that are made inside, beside a server's: those hold the instructor's name."""
+    plan = make_plan("instructor")
+    inner = Grading(identity=nobodys(plan.identity), mounts=(), environment={})
+    plan = plan.model_copy(update={"grading": inner})
+
+    def told(first: bool) -> str:
+        found = namespaces.words(
+            beside.plan_of(plan) if first else plan, SYSTEM, IMAGE, OURS, real_ids=True, first=first
+        )
+        files = [word.content.decode() for word in found if isinstance(word, namespaces.Data)]
+        return "\n".join(files) + " ".join(word for word in found if isinstance(word, str))
+
+    for name in (plan.identity.username, plan.identity.full_name, plan.identity.email):
+        assert name in told(False)
+        assert name not in told(True)
+    assert namespaces.PLAN_FILE not in told(True)

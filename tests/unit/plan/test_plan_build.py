@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from courseyard.backends import beside
 from courseyard.errors import DeniedError, PlanError
 from courseyard.images.model import ImageWish
 from courseyard.plan.build import HOME_LINKS, label_value
 from courseyard.plan.model import HomeLink, ServerPlan, StorageKind
-from courseyard.plan.nbgrader import AUTOGRADE
+from courseyard.plan.nbgrader import AUTOGRADE, COLLECT, EXCHANGE_PARTS, RELEASE
 from courseyard.registry.course import Override
 
 PAST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -356,10 +357,11 @@ def test_nbgrader_of_an_instructor(world: World) -> None:
     assert nbgrader.rehearsal_exchange == "/course/test-instructor-exchange"
     assert nbgrader.extra_lines == "c.Execute.timeout = 5\n"
     assert nbgrader.fixed == {
-        "ExchangeFactory": {"collect": "courseyard_nbgrader.collect.ExchangeCollect"},
+        "ExchangeFactory": {"collect": COLLECT, **RELEASE},
         "ExchangeCollect": {"people": "/srv/nbgrader/people"},
         "Autograde": {"autograde_preprocessors": list(AUTOGRADE)},
     }
+    assert nbgrader.config["ExchangeFactory"] == EXCHANGE_PARTS
     environment = world.plan("ines", "ng-instructor").environment
     assert environment["NBGRADER_REHEARSAL_EXCHANGE"] == nbgrader.rehearsal_exchange
 
@@ -370,6 +372,10 @@ def test_students_code_is_graded_beside_the_server(world: World) -> None:
     grading = plan.grading
     assert grading is not None
     assert grading.identity.uid == plan.identity.uid
+    told = beside.plan_of(plan).model_dump_json(include={"identity", "mounts", "environment"})
+    for name in (plan.identity.username, plan.identity.full_name, plan.identity.email):
+        assert name in plan.model_dump_json()
+        assert name not in told
     assert grading.identity.gid != plan.identity.gid
     assert not {g.gid for g in grading.identity.supplementary} & {plan.identity.gid}
     assert not any(mount.writable for mount in grading.mounts)

@@ -15,6 +15,7 @@ from pathlib import Path
 from nbgrader import converters
 from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeedbackapp
 from nbgrader.converters.base import BaseConverter, NbGraderException
+from nbgrader.utils import rmtree
 
 from . import locks, tree
 from .release import ReleaseOnly
@@ -37,19 +38,32 @@ class OneAtATime(BaseConverter):
     def init_destination(self, assignment_id: str, student_id: str) -> bool:
         # nbgrader removes what was there in here: whatever speaks against it comes before.
         self._held.close()
-        source = Path(os.path.normpath(self._format_source(assignment_id, student_id)))
+        source, target = (
+            Path(os.path.normpath(path(assignment_id, student_id)))
+            for path in (self._format_source, self._format_dest)
+        )
         try:
             name = self.lock_name(assignment_id, student_id)
-            self._held.enter_context(locks.held(Path(self.coursedir.root), name, self.doing))
+            lock = locks.held(Path(self.coursedir.root), name, self.doing)
+            cut_off = self._held.enter_context(lock)
             self.check(source)
+            if cut_off and target.is_dir():
+                # What never ran would count as done.
+                what = self.about(assignment_id, student_id)
+                self.log.warning("Done again: %s: %s was cut off", what, cut_off)
+                rmtree(target)
+            wanted: bool = super().init_destination(assignment_id, student_id)
+            if wanted and self.coursedir.groupshared:
+                _for_all(target)
         except locks.BusyError as error:
             return self._refuse(assignment_id, student_id, f"{error}. Wait until that is done.")
         except tree.RefusedError as error:
             advice = f"Put a copy of the file in its place or remove it, in {source}."
             return self._refuse(assignment_id, student_id, f"{error}. {advice}")
         except OSError as error:
-            return self._refuse(assignment_id, student_id, f"{error.strerror}: {error.filename}")
-        return super().init_destination(assignment_id, student_id)
+            where = error.filename or target
+            return self._refuse(assignment_id, student_id, f"{error.strerror}: {where}")
+        return wanted
 
     def lock_name(self, assignment_id: str, student_id: str) -> str:
         return locks.submission(assignment_id, student_id)
@@ -105,6 +119,17 @@ class GenerateAssignment(OneAtATime, converters.GenerateAssignment):
         # Last, and whatever a file made of the list: students would have the gain.
         self.preprocessors = [*self.preprocessors, ReleaseOnly]
         super().start()
+
+
+def _for_all(folder: Path) -> None:
+    """Make a folder that other instructors may remove, should this process be killed.
+
+    nbgrader opens what it writes to them when all is done.
+    """
+    for each in (folder.parent, folder):
+        if not each.is_dir():
+            each.mkdir(parents=True)
+            each.chmod(0o2770)
 
 
 def install() -> None:

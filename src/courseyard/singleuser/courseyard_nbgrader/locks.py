@@ -33,12 +33,15 @@ class BusyError(Exception):
 
 
 @contextlib.contextmanager
-def held(root: Path, what: str, doing: str) -> Iterator[None]:
+def held(root: Path, what: str, doing: str) -> Iterator[str]:
     """Hold the lock of ``what`` in the course directory ``root``.
 
     Args:
         what: names the lock; every program that must wait for another takes the same name.
         doing: what others read, such as ``autogrades it``.
+
+    Yields:
+        Who was cut off while doing the same, as by a kill; "" when nobody was.
 
     Raises:
         BusyError: another process holds it.
@@ -48,10 +51,11 @@ def held(root: Path, what: str, doing: str) -> Iterator[None]:
     path = folder / hashlib.sha256(what.encode()).hexdigest()[:32]
     descriptor = _locked(path)
     try:
+        before = _written(descriptor)
         about = {"what": what, "who": myself(), "doing": doing, "since": time.time()}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(about).encode(), 0)
-        yield
+        yield shown(str(before.get("who", ""))) if before.get("doing") == doing else ""
     finally:
         # Before it is let go: who waits for it finds that the name is another file's, and asks again.
         with contextlib.suppress(OSError):
@@ -98,9 +102,10 @@ def _locked(path: Path) -> int:
             if _is(path, descriptor):
                 return descriptor
         except OSError as error:
+            about = _written(descriptor)
             os.close(descriptor)
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise BusyError(_holder(path)) from None
+                raise BusyError(_sentence(about)) from None
             if error.errno != errno.ESTALE:  # the holder removed it meanwhile, on NFS
                 raise
         else:
@@ -115,13 +120,19 @@ def _is(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _holder(path: Path) -> str:
-    about: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        about = json.loads(path.read_bytes()[:_LONGEST])
+def _written(descriptor: int) -> dict[str, Any]:
+    """What the holder wrote; nothing where it has only begun, or is no holder of ours."""
+    try:
+        about = json.loads(os.pread(descriptor, _LONGEST, 0))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _sentence(about: dict[str, Any]) -> str:
     try:
         minutes = max(0, int(time.time() - float(about["since"])) // 60)
         begun = f"begun {minutes} min ago" if minutes else "begun just now"
         return shown(f"{about['who']} {about['doing']} ({begun})")
-    except (KeyError, TypeError, ValueError):  # it has begun at this moment
+    except (KeyError, TypeError, ValueError):
         return "somebody else works on it"

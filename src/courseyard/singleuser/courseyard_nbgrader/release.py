@@ -16,17 +16,13 @@ from urllib.parse import quote
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import List, Unicode
 
-#: Of nbformat 4 (nbformat/v4/nbformat.v4.5.schema.json) and nbgrader (nbgraderformat/v3.py).
+#: Of nbformat 4 (nbformat/v4/nbformat.v4.5.schema.json). nbgrader checks its own metadata itself.
 _CELL = {
     "code": {"id", "cell_type", "metadata", "source", "outputs", "execution_count"},
     "markdown": {"id", "cell_type", "metadata", "source", "attachments"},
     "raw": {"id", "cell_type", "metadata", "source", "attachments"},
 }
 _NOTEBOOK = {"cells", "metadata", "nbformat", "nbformat_minor"}
-_NBGRADER = {
-    "schema_version", "grade_id", "grade", "solution", "locked", "task", "points", "checksum",
-    "cell_type",
-}  # fmt: skip
 #: Left out without a word: what a program wrote while the source was worked on.
 _STATE = {
     "collapsed",
@@ -75,7 +71,6 @@ class ReleaseOnly(NbGraderPreprocessor):
         where = f"cell {cell_index + 1}"
         _keep(cell, _CELL.get(cell.cell_type, _CELL["raw"]))
         self._tell(where, _keep(cell.metadata, set(self.cell_metadata)))
-        _keep(cell.metadata.get("nbgrader", {}), _NBGRADER)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         attached = cell.get("attachments", {})
