@@ -313,13 +313,18 @@ def test_it_is_found_again_and_made_anew(pods: PodYard, ada: Teacher) -> None:
 
 
 def test_it_ends_with_its_server(pods: PodYard, make_plan: Callable[..., Any]) -> None:
-    """Also when nobody but the cluster sees the end."""
+    """Also when nobody but the cluster sees the end, and when it is made a moment too late."""
     with teacher(pods, plan_of(make_plan, OTHER)) as other:
         name = other.pod["metadata"]["name"]
+        server = pods.kube.get("pod", other.inside.handle, f"{NAMESPACE}-users")
+        assert server is not None
         pods.kube.kubectl(
             "delete", "pod", other.inside.handle, "-n", f"{NAMESPACE}-users", "--grace-period=0", "--force"
         )  # fmt: skip
         pods.kube.wait("pod", name, "delete", f"{NAMESPACE}-users", 60)
+        late = grading.pod(server, f"{name}-late")
+        pods.kube.kubectl("create", "-n", f"{NAMESPACE}-users", "-f", "-", input=json.dumps(late))
+        pods.kube.wait("pod", f"{name}-late", "delete", f"{NAMESPACE}-users", 60)
 
 
 def as_before(spawner: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +73,34 @@ def test_a_graded_one_leaves_room_for_the_instructor(
         teacher(pods, plan_of(make_plan, TEACHER)) as ada,
     ):
         assert ada.graded(tells) == 300
+
+
+LOWER = """
+before = int(open("/proc/self/oom_score_adj").read())
+try:
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(before - 100))
+except OSError:
+    pass
+value = [before, int(open("/proc/self/oom_score_adj").read())]
+"""
+_SYS_RESOURCE = 24  # bit of CAP_SYS_RESOURCE, linux/capability.h
+
+
+def test_who_goes_first_when_a_node_has_no_memory_left(
+    pods: PodYard, make_plan: Callable[..., Any]
+) -> None:
+    """No server can put itself behind its neighbours below what the kubelet gave it.
+
+    The kernel takes a value as the lowest where its writer, the container runtime, has CAP_SYS_RESOURCE
+    (fs/proc/base.c, ``__set_oom_adj``). On a machine whose root lacks it a server can, and this shows it.
+    """
+    own = next(x for x in Path("/proc/self/status").read_text().splitlines() if "CapEff" in x)
+    holds = pods.kube.local is None or int(own.split()[1], 16) >> _SYS_RESOURCE & 1
+    inside = pods.start(make_plan("student", "nina", 20121))
+    try:
+        before, after = inside.run(LOWER)
+        assert before > 0, "after the node's own programs"
+        assert (after == before) == bool(holds)
+    finally:
+        pods.stop(inside.handle, now=True)

@@ -132,6 +132,7 @@ def in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t0p")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # of the course, not for the hub
     monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(way, "_known", [])
 
 
 def test_the_hub_tells_where_it_is_once_it_is_there(
@@ -151,7 +152,6 @@ def test_the_hub_tells_where_it_is_once_it_is_there(
     [
         ((200, {"error": "The cluster refuses it."}), "The cluster refuses it."),
         ((404, {}), "start it again"),
-        ((503, {}), "The hub does not answer"),
     ],
 )
 def test_why_there_is_none(
@@ -161,6 +161,20 @@ def test_why_there_is_none(
         monkeypatch.setenv("JUPYTERHUB_API_URL", url)
         with pytest.raises(way.NoSandboxError, match=words):
             way.find_way()
+
+
+def test_while_the_hub_is_away_the_last_address_holds(
+    monkeypatch: pytest.MonkeyPatch, in_a_pod: None
+) -> None:
+    here = (200, {"address": "10.1.2.3:8082"})
+    with hub((503, {}), here, (503, {})) as (url, asked):
+        monkeypatch.setenv("JUPYTERHUB_API_URL", url)
+        assert way.find_way().where == "10.1.2.3:8082", "asked again until it answers"
+        assert way.find_way().where == "10.1.2.3:8082"
+    assert len(asked) == 3
+    assert way.find_way().where == "10.1.2.3:8082"
+    monkeypatch.setattr(way, "PATIENCE", 0)
+    monkeypatch.setattr(way, "_known", [])
     with pytest.raises(way.NoSandboxError, match="The hub does not answer"):
         way.find_way()
 

@@ -14,7 +14,7 @@ import hashlib
 from typing import Any
 
 from courseyard.backends import beside
-from courseyard.backends.kubernetes import manifests, plainpods
+from courseyard.backends.kubernetes import manifests, plainpods, reasons
 from courseyard.plan.model import ServerPlan
 from courseyard.singleuser.courseyard_nbgrader import way
 from courseyard.singleuser.grading import runner
@@ -42,8 +42,8 @@ def variables(key: str) -> dict[str, str]:
 
 def key_of(server: Object) -> str:
     """The key of an instructor's pod; "" of others, and of those whose runner is a second container."""
-    (container,) = server["spec"]["containers"]
-    told = {each["name"]: each.get("value") or "" for each in container.get("env") or ()}
+    given = _notebook(server["spec"]).get("env") or ()
+    told = {each["name"]: each.get("value") or "" for each in given}
     found: str = told.get(way.ADDRESS, "")
     return found.removeprefix(_WAY) if found.startswith(_WAY) else ""
 
@@ -74,7 +74,7 @@ def pod(server: Object, name: str) -> Object:
 
 def _spec(server: Object, inner: ServerPlan, key: str) -> Object:
     who, limits = inner.identity, inner.limits
-    (notebook,) = server["containers"]
+    notebook = _notebook(server)
     (storage,) = (each for each in server["volumes"] if each["name"] == manifests.STORAGE)
     return {
         **{name: server[name] for name in _SHARED if name in server},
@@ -121,6 +121,12 @@ def _spec(server: Object, inner: ServerPlan, key: str) -> Object:
             *manifests.memory_volumes(limits),
         ],
     }
+
+
+def _notebook(server: Object) -> Object:
+    """The container of the server itself; a cluster may have put others beside it."""
+    found: Object = next(c for c in server["containers"] if c["name"] == reasons.CONTAINER)
+    return found
 
 
 def _environment(inner: ServerPlan, key: str) -> list[Object]:

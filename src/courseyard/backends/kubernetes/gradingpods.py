@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubernetes_asyncio.client import ApiException
+from pydantic import ValidationError
 
 from courseyard.backends.kubernetes import grading, reasons
 from courseyard.singleuser.grading import runner
@@ -80,7 +81,10 @@ class GradingPods:
                 return state(pod)
             await self._delete(pod["metadata"]["name"])
         name = f"{self.server}-grading-{secrets.token_hex(3)}"
-        made = grading.pod(server, name)
+        try:
+            made = grading.pod(server, name)
+        except ValidationError as error:  # of a plan of another version
+            raise NoGradingError from error
         await self._api.create_namespaced_pod(self._namespace, made, _request_timeout=_SECONDS)
         return Beside(wait=_WAIT)
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ ADDRESS = "COURSEYARD_GRADING"
 CONNECT = 30.0  # seconds for the hub or the runner to answer
 PATIENCE = 180.0  # seconds for the sandbox to be there
 _BEGINS = 20.0  # seconds for a runner to begin in its container
+_known: list[str] = []  # the last address
 _AGAIN = "Stop this server, start it again, and autograde once more."
 
 
@@ -91,11 +93,22 @@ def find_way(tell: Callable[[str], None] = lambda sentence: None) -> Way:
 
 
 def _address(tell: Callable[[str], None]) -> str:
-    """Where the runner's pod is, by the hub, which makes it anew when it was lost."""
+    """Where the runner's pod is, by the hub, which makes it anew when it was lost.
+
+    While the hub is away (it restarts in seconds) the last address holds.
+    """
     until, told = time.monotonic() + PATIENCE, ""
     while True:
-        answer = _ask_hub()
+        try:
+            answer = _ask_hub()
+        except OSError as error:
+            if _known:
+                return _known[-1]
+            answer = {
+                "wait": f"The hub does not answer ({error}), and it knows where the sandbox is."
+            }
         if "address" in answer:
+            _known[:] = [answer["address"]]
             return answer["address"]
         if "error" in answer:
             raise NoSandboxError(answer["error"])
@@ -108,25 +121,29 @@ def _address(tell: Callable[[str], None]) -> str:
 
 
 def _ask_hub() -> dict[str, str]:
+    """What the hub says, such as ``{"wait": sentence}``.
+
+    Raises:
+        OSError: it does not answer.
+        NoSandboxError: it knows none.
+    """
     names = (os.environ.get(f"JUPYTERHUB_{each}", "") for each in ("USER", "SERVER_NAME"))
     user, server = (quote(name, safe="") for name in names)
     url = f"{os.environ.get('JUPYTERHUB_API_URL', '')}/users/{user}/servers/{server}/grading"
     token = os.environ.get("JUPYTERHUB_API_TOKEN", "")
+    request = urllib.request.Request(  # noqa: S310  the hub's own address
+        url, method="POST", data=b"", headers={"Authorization": f"token {token}"}
+    )
+    # What a course says of proxies is not for the hub.
+    hub = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        request = urllib.request.Request(  # noqa: S310  the hub's own address
-            url, method="POST", data=b"", headers={"Authorization": f"token {token}"}
-        )
-        # What a course says of proxies is not for the hub.
-        hub = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with hub.open(request, timeout=CONNECT) as answer:
             found: dict[str, str] = json.load(answer)
             return found
-    except (OSError, ValueError) as error:
-        if getattr(error, "code", 0) in (403, 404):  # an HTTPError is an OSError
-            raise NoSandboxError(
-                f"The hub knows no sandbox for grading of this server. {_AGAIN}"
-            ) from error
-        raise NoSandboxError(
-            f"The hub does not answer, and it knows where the sandbox for grading is ({error})."
-            " Autograde again in a minute."
-        ) from error
+    except urllib.error.HTTPError as error:
+        if error.code not in (403, 404):
+            raise
+        sentence = f"The hub knows no sandbox for grading of this server. {_AGAIN}"
+        raise NoSandboxError(sentence) from error
+    except ValueError as error:
+        raise OSError("its answer cannot be read") from error
