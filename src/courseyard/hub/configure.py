@@ -16,6 +16,7 @@ from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
 from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.bounds import JUPYTERHUBS_TIME, bound_hub, use_all_files
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
@@ -85,6 +86,8 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
         runtime.run(runtime.registry.watch())
         runtime.run(runtime.watch_images())
         runtime.run(cull_forever(runtime, culler_token))
+        use_all_files()
+        runtime.run(bound_hub())
         runtime.run(open_door(runtime))
         runtime.run(fold_forever(places.database()))
         if site.backend == "kubernetes":
@@ -115,6 +118,7 @@ def _hub(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.concurrent_spawn_limit = servers.starting
     c.JupyterHub.active_server_limit = servers.all_users
     c.JupyterHub.init_spawners_timeout = 10
+    c.JupyterHubHTTPClient.session_options = {"timeout": JUPYTERHUBS_TIME}
     # One person's broken start must not stop the hub for everyone.
     c.Spawner.consecutive_failure_limit = 0
     c.Spawner.poll_interval = 10

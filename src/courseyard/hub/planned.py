@@ -13,12 +13,13 @@ from contextlib import suppress
 from typing import Any, cast
 
 from jupyterhub.spawner import Spawner
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.httpclient import HTTPClientError
 from traitlets import Unicode
 
 from courseyard.access import Role
 from courseyard.backends.base import Exit, ExitReason
 from courseyard.errors import CourseyardError, DeniedError, OutOfMemoryError_, StartError
+from courseyard.hub.bounds import careful_client
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING, Runtime
@@ -244,7 +245,7 @@ def _ended_in_start(exit_: Exit) -> CourseyardError:
 async def _until_answer(url: str) -> None:
     """Return once ``url`` gives any HTTP answer below 500."""
     # The shared one fetches ten things at once for the whole hub, log-ins among them.
-    client = AsyncHTTPClient(force_instance=True)
+    client = careful_client()
     delay = 0.05
     try:
         while True:
