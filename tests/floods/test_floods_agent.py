@@ -84,19 +84,23 @@ def test_a_flood_of_output_without_the_bounds(
 
 STUDENT, COURSE = 20101, 20500
 EXCHANGE_NAMES = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-pairs = [tuple(os.fsencode(p) for p in pair.split("=")) for pair in sys.argv[1:]]
+import os, sys
+pairs = [pair.split("=") for pair in sys.argv[1:]]
 print("ready", flush=True)
 while True:
-    for one, other in pairs:
-        libc.renameat2(-100, one, -100, other, 2)  # RENAME_EXCHANGE: no moment without a name
+    for place, trap in pairs:
+        away = place + ".away"
+        for one, other in ((place, away), (trap, place), (place, trap), (away, place)):
+            try:
+                os.rename(one, other)
+            except OSError:
+                pass  # the agent was quicker
 """
 
 
 @contextlib.contextmanager
 def exchanging(uid: int, *pairs: tuple[Path, Path]) -> Iterator[None]:
-    """A process of somebody who exchanges names as fast as the kernel can."""
+    """A process of somebody by whom a name is a folder, nothing and a link in turn, as fast as can be."""
     words = [f"{one}={other}" for one, other in pairs]
     process = subprocess.Popen(
         [getattr(sys, "_base_executable", sys.executable), "-I", "-c", EXCHANGE_NAMES, *words],
@@ -148,7 +152,7 @@ NAMES = ("exchange/algo/algo/inbound", "exchange/algo/algo/outbound")
 
 
 def traps(root: Path, victim: Victim) -> list[tuple[Path, Path]]:
-    """In the exchange, by its owner: links beside the folders that the agent keeps in order."""
+    """In the exchange, by its owner: links beside the folders that the agent makes."""
     pairs = []
     for name in NAMES:
         place = root / name
@@ -160,14 +164,9 @@ def traps(root: Path, victim: Victim) -> list[tuple[Path, Path]]:
 
 
 def prepare(root: Path, need: StorageNeed, seconds: float, until: Callable[[], bool]) -> None:
-    """As the agent at a start, again and again; what is wrong each time is mended."""
+    """As the agent at a start, again and again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not until():
-        for name in NAMES:  # something to do each time
-            with contextlib.suppress(OSError):
-                number = os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-                os.fchmod(number, 0o700)
-                os.close(number)
         with contextlib.suppress(StorageError):
             ensure(root, (need,))
 
@@ -186,11 +185,11 @@ def test_names_exchanged_without_the_protection(
     root, victim, need = course
 
     def by_name(top: int, action: Any, real_ids: bool) -> None:
-        path = root / action.entry.path
-        if action.verb is apply.Verb.OWN:
-            os.chown(path, action.entry.uid, action.entry.gid)
-        elif action.verb is not apply.Verb.MAKE:
-            path.chmod(action.entry.mode)
+        path, entry = root / action.entry.path, action.entry
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+        os.chown(path, entry.uid, entry.gid)
+        path.chmod(entry.mode)
 
     monkeypatch.setattr(apply, "_apply_one", by_name)
     with exchanging(COURSE, *traps(root, victim)):
