@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
+sys.path.insert(0, str(Path(__file__).parent))
+from flooding import KINDS
 from sites import Hub
 
-KINDS = ("garbage", "headers", "header", "body", "chunks", "wrong", "length", "hints", "slow")
 #: As on a machine where the usual soft limit is low; times short, so that a test sees their end.
 EARLY = """\
 import resource

@@ -14,6 +14,8 @@ import requests
 from sites import Hub, Visitor
 
 MB = 1024 * 1024
+#: What a server may answer without end (tests/hub/fake_server.py).
+KINDS = ("garbage", "headers", "header", "body", "chunks", "wrong", "length", "hints", "slow")
 
 
 def memory(pid: int) -> int:

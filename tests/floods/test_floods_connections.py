@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from conftest import KINDS
-from flooding import MB, Neighbour, dripping, memory
+from flooding import KINDS, MB, Neighbour, dripping, memory
 from sites import Hub
 
 MANY = 200
