@@ -8,6 +8,7 @@ event loop, and wait an hour for a request that never comes
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 from typing import Any
 
@@ -25,8 +26,11 @@ _QUIET = 120.0
 #: For JupyterHub's own questions, which would wait five minutes for what drips in.
 JUPYTERHUBS_TIME = ClientTimeout(total=30)
 _LOOK = 0.05  # seconds
+_PATIENCE = 10.0  # seconds for one such question
 #: Bytes of what a server answers when the hub asks whether it is up.
 _ANSWER = 256 * 1024
+
+log = logging.getLogger(__name__)
 
 
 def bound(server: HTTPServer) -> None:
@@ -54,6 +58,16 @@ def careful_client() -> Any:
     return SimpleAsyncHTTPClient(
         force_instance=True, max_buffer_size=_ANSWER, defaults={"follow_redirects": False}
     )
+
+
+async def status_of(client: Any, url: str) -> int:
+    """The status that a server answers with; 0 for whatever is no answer."""
+    try:
+        return int((await client.fetch(url, raise_error=False, request_timeout=_PATIENCE)).code)
+    except Exception as error:
+        # Tornado raises what its parser meets: a server chooses that.
+        log.debug("%s: %r", url, error)
+        return 0
 
 
 def use_all_files() -> None:

@@ -13,13 +13,12 @@ from contextlib import suppress
 from typing import Any, cast
 
 from jupyterhub.spawner import Spawner
-from tornado.httpclient import HTTPClientError
 from traitlets import Unicode
 
 from courseyard.access import Role
 from courseyard.backends.base import Exit, ExitReason
 from courseyard.errors import CourseyardError, DeniedError, OutOfMemoryError_, StartError
-from courseyard.hub.bounds import careful_client
+from courseyard.hub.bounds import careful_client, status_of
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING, Runtime
@@ -249,10 +248,8 @@ async def _until_answer(url: str) -> None:
     delay = 0.05
     try:
         while True:
-            with suppress(OSError, HTTPClientError):
-                reply = await client.fetch(url, raise_error=False, request_timeout=10)
-                if reply.code < 500:
-                    return
+            if 0 < await status_of(client, url) < 500:
+                return
             await asyncio.sleep(delay)
             delay = min(delay * 1.3, 0.5)
     finally:

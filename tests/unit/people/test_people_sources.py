@@ -79,7 +79,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("people:\n  a: {uid: 21001, name: 5}", "2: people.a.name", "must be text"),
         ("people: [a]", "1: people", "`key: value`"),
         ("poeple: {}", "1: poeple", "did you mean people?"),
-        ("people:\n  a: {uid: 1\n", "3", ""),
+        ("people:\n  a: {uid: 1\n", "2", ""),
     ],
 )
 def test_every_problem_names_file_line_and_key(
