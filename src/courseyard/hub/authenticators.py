@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, cast
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.handlers import LoginHandler
 from tornado import web  # type: ignore[attr-defined]
 from traitlets.utils.importstring import import_item
 
@@ -26,6 +27,13 @@ from courseyard.hub.runtime import Runtime
 
 #: Longest username or password that can be right.
 _LONGEST = 1024
+
+
+class LoginForm(LoginHandler):
+    """The log-in form, which refuses bytes that are no text as it refuses a wrong name."""
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return value.decode(errors="replace")
 
 
 class KnownPeople(Authenticator):
@@ -51,6 +59,11 @@ class KnownPeople(Authenticator):
             self.log.warning("Log-in refused: %r is %r", model["name"], person.username)
             raise web.HTTPError(403, words.UNKNOWN_ACCOUNT)
         return cast(dict[str, Any], model)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        """The pages of the authenticator, with our form instead of JupyterHub's."""
+        found = super().get_handlers(app)
+        return [(path, LoginForm if page is LoginHandler else page) for path, page in found]
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """An account that the institution closed is logged out; a dead source logs out nobody."""
