@@ -31,7 +31,12 @@ ORIGIN = {
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if path == f"{PREFIX}api":
+        way = PLAN["environment"].get("FAKE_WAY", "")
+        if way.startswith("flood-") and not self.path.endswith("/plan"):
+            flood(self, way.removeprefix("flood-"))
+        elif path.startswith(f"{PREFIX}flood/"):
+            flood(self, path.rpartition("/")[2])
+        elif path == f"{PREFIX}api":
             self.reply("application/json", json.dumps({"version": "2"}))
         elif path == f"{PREFIX}plan":
             self.reply("application/json", json.dumps(PLAN))
@@ -59,8 +64,49 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    do_POST = do_GET
+
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def flood(handler: Handler, kind: str) -> None:
+    """Answer what no server should, until the other end has had enough."""
+    out = handler.wfile
+    handler.close_connection = True
+    block = b"x" * 65536
+    begin, again = {
+        "garbage": (b"\x00\xff\x16\x03 not HTTP at all", b"\x80" * 4096),
+        "headers": (b"HTTP/1.1 200 OK\r\n", b"X-%d: " % time.time_ns() + block + b"\r\n"),
+        "header": (b"HTTP/1.1 200 OK\r\nX-Long: ", block),
+        "body": (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", block),
+        "chunks": (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"10000\r\n" + block + b"\r\n",
+        ),
+        "wrong": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n\r\n"),
+        "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", block),
+        "hints": (
+            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+        ),
+        "slow": (b"HTTP/1.1 200 OK\r\n", b""),
+        "elsewhere": (
+            b"HTTP/1.1 302 Found\r\nLocation: " + os.environ.get("FAKE_ELSEWHERE", "/").encode(),
+            b"",
+        ),
+    }[kind]
+    try:
+        out.write(begin)
+        if kind == "elsewhere":
+            out.write(b"\r\nContent-Length: 0\r\n\r\n")
+            return
+        while True:
+            out.write(again or b"X-%d: y\r\n" % time.time_ns())
+            if not again:
+                time.sleep(0.1)
+    except OSError:
+        return
 
 
 def main() -> None:

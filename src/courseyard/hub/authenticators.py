@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any, cast
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.handlers import LoginHandler
 from tornado import web  # type: ignore[attr-defined]
 from traitlets.utils.importstring import import_item
 
@@ -34,6 +35,13 @@ _LONGEST = 1024
 #: Shown by a browser that has logged in with a name before: ``name:random``, signed by the hub.
 _BROWSER = "courseyard-browser"
 _REFUSED = (400, 401, 403)
+
+
+class LoginForm(LoginHandler):
+    """The log-in form, which refuses bytes that are no text as it refuses a wrong name."""
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return value.decode(errors="replace")
 
 
 class KnownPeople(Authenticator):
@@ -99,6 +107,11 @@ class KnownPeople(Authenticator):
         if person.username != model["name"]:
             self.log.warning("Log-in refused: %r is %r", model["name"], person.username)
             raise web.HTTPError(403, words.UNKNOWN_ACCOUNT)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        """The pages of the authenticator, with our form instead of JupyterHub's."""
+        found = super().get_handlers(app)
+        return [(path, LoginForm if page is LoginHandler else page) for path, page in found]
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """An account that the institution closed is logged out; a dead source logs out nobody."""

@@ -16,6 +16,7 @@ from traitlets.log import get_logger
 from courseyard.backends.base import Backend
 from courseyard.hub import domains, fetches, ownhost, sharing
 from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.bounds import JUPYTERHUBS_TIME, bound_hub, use_all_files
 from courseyard.hub.clock import use_steady_time
 from courseyard.hub.culler import SCOPES as CULLER_SCOPES
 from courseyard.hub.culler import SERVICE as CULLER
@@ -103,6 +104,8 @@ def _background(runtime: Runtime, culler_token: str) -> None:
     runtime.run(runtime.registry.watch)
     runtime.run(runtime.watch_images)
     runtime.run(cull_forever, runtime, culler_token)
+    use_all_files()
+    runtime.run(bound_hub)
     runtime.run(open_door, runtime)
     if not runtime.site.hub.sharing:
         runtime.run(sharing.end_shares, runtime)
@@ -138,6 +141,7 @@ def _hub(c: Any, runtime: Runtime) -> None:
     c.JupyterHub.concurrent_spawn_limit = servers.starting
     c.JupyterHub.active_server_limit = servers.all_users
     c.JupyterHub.init_spawners_timeout = 10
+    c.JupyterHubHTTPClient.session_options = {"timeout": JUPYTERHUBS_TIME}
     # One person's broken start must not stop the hub for everyone.
     c.Spawner.consecutive_failure_limit = 0
     c.Spawner.poll_interval = 10

@@ -16,6 +16,7 @@ from jupyterhub.app import JupyterHub
 from tornado.httpserver import HTTPServer
 from tornado.routing import Router
 
+from courseyard.hub.bounds import bound
 from courseyard.hub.runtime import Runtime
 
 _LOOK = 0.05  # seconds
@@ -49,5 +50,6 @@ async def open_door(runtime: Runtime) -> None:
     places = runtime.places
     application = (await made()).tornado_application
     server = HTTPServer(ApiOnly(application, f"{places.base_url}hub/api"))
+    bound(server)
     server.listen(places.servers_port, address=places.bind_host)
     runtime.log.info("Servers reach the API on %s:%d", places.bind_host, places.servers_port)

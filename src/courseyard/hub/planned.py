@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import Spawner
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Unicode
 
 from courseyard.access import Role
@@ -26,6 +25,7 @@ from courseyard.errors import (
     OutOfMemoryError_,
     StartError,
 )
+from courseyard.hub.bounds import careful_client, status_of
 from courseyard.hub.failure import StartFailed
 from courseyard.hub.home import words
 from courseyard.hub.runtime import SETTING, Runtime
@@ -266,14 +266,12 @@ def _ended_in_start(exit_: Exit) -> CourseyardError:
 async def _until_answer(url: str) -> None:
     """Return once ``url`` gives any HTTP answer below 500."""
     # The shared one fetches ten things at once for the whole hub, log-ins among them.
-    client = AsyncHTTPClient(force_instance=True)
+    client = careful_client()
     delay = 0.05
     try:
         while True:
-            with suppress(OSError, HTTPClientError):
-                reply = await client.fetch(url, raise_error=False, request_timeout=10)
-                if reply.code < 500:
-                    return
+            if 0 < await status_of(client, url) < 500:
+                return
             await asyncio.sleep(delay)
             delay = min(delay * 1.3, 0.5)
     finally:
