@@ -125,7 +125,7 @@ def read_bytes(path: Path, *, within: Path | None = None) -> bytes:
     except RefusedFileError as error:
         raise YamlError(path, 0, str(error)) from None
     except OSError as error:
-        raise YamlError(path, 0, f"cannot be opened: {_reason(error)}") from None
+        raise YamlError(path, 0, f"cannot be read: {_reason(error)}") from None
 
 
 def _reason(error: OSError) -> str:

@@ -240,14 +240,14 @@ def test_damaged_requests_never_act(door: Door, plan: dict[str, Any]) -> None:
     door.nothing_happened()
 
 
-def test_a_good_request_acts(door: Door) -> None:
-    """The other half: the same door, a need that is allowed."""
-    good = {"kind": "user", "username": "maija", "uid": 21001, "gid": 20000}
+def test_a_good_request_acts(door: Door, plan: dict[str, Any]) -> None:
+    """The other half: the same door, a need of a person whom the plan made known."""
+    good = {"kind": "user", "username": "alice", "uid": 20101, "gid": 20000}
     answer = json.loads(
         door.ask(json.dumps({"op": "ensure-storage", "needs": [good]}).encode() + b"\n")
     )
     assert answer["kind"] == "done"
-    assert Path(door.yard.storage / "u/01/maija").is_dir()
+    assert Path(door.yard.storage / "u/01/alice").is_dir()
     door.before = door.world()
 
 

@@ -14,10 +14,12 @@ from cases import cases
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tornado import web
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
 from courseyard.agent import checks, client, pam, protocol
 from courseyard.errors import UnknownPersonError
 from courseyard.hub.authenticators import authenticator_class
+from courseyard.hub.tries import Tries
 from courseyard.people.person import Person
 from courseyard.settings import PeopleSettings, Site
 
@@ -49,6 +51,17 @@ class Agent:
         return pam.login(request.username, request.password.get_secret_value())
 
 
+class Handler:
+    """As much of a request as an authenticator looks at: a browser that was never here."""
+
+    request = HTTPServerRequest("POST", "/hub/login", headers=HTTPHeaders())
+    hub = SimpleNamespace(base_url="/hub/")
+
+    def get_secure_cookie(self, name: str) -> None: ...
+
+    def _set_cookie(self, name: str, value: str, **options: Any) -> None: ...
+
+
 def log_in(site: Site, data: dict[str, str]) -> str | None:
     """Who is logged in, or None when refused."""
 
@@ -57,13 +70,14 @@ def log_in(site: Site, data: dict[str, str]) -> str | None:
             raise UnknownPersonError("Nobody has this name.")
         return Person("maija", 21001, 20000)
 
-    runtime = SimpleNamespace(site=site, agent=Agent(site), person=person)
+    tries = Tries(lambda: 0.0)
+    runtime = SimpleNamespace(site=site, agent=Agent(site), person=person, tries=tries, trusted=())
     made = authenticator_class("pam", runtime)()  # type: ignore[arg-type]
     made.allow_all = True
     made.username_pattern = rf"\A(?:{site.people.username_pattern})\Z"
 
     async def ask() -> Any:
-        return await made.get_authenticated_user(None, data)
+        return await made.get_authenticated_user(Handler(), data)
 
     try:
         found = asyncio.run(ask())

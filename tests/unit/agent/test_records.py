@@ -241,7 +241,7 @@ def test_an_earlier_record_is_read(kept: Records, file: Path) -> None:
 
 def test_what_a_later_agent_added_stays(kept: Records) -> None:
     folder = break_record(kept, record().model_copy(update={"port": 7}).model_dump_json())
-    later = json.loads((folder / FILE).read_text()) | {"carrier": {"pid": 5}}
+    later = json.loads((folder / FILE).read_text()) | {"lantern": {"pid": 5}}
     (folder / FILE).write_text(json.dumps(later))
     found = kept.read("alice.algo.1")
     assert isinstance(found, Record)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 
 from courseyard.backends.sandbox import grading
-from courseyard.singleuser.courseyard_nbgrader import tunnel
+from courseyard.singleuser.courseyard_nbgrader import tunnel, way
 
 PROGRAM = Path(grading.__file__).resolve().parents[2] / "singleuser"
 PYTHON = str(Path(sys.executable).resolve())
@@ -182,7 +183,8 @@ class Sandbox:
 
     def __init__(self, folder: Path, program: Path) -> None:
         self.address = f"unix:{folder}/socket"
-        with grading.listen(folder, UID if AS_ROOT else None) as listening:
+        with socket.socket(socket.AF_UNIX) as listening:
+            grading.listen(listening, folder, UID if AS_ROOT else None)
             number = listening.fileno()
             drop = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
             self.process = subprocess.Popen(
@@ -218,7 +220,7 @@ class Sandbox:
     def look(self) -> Any:
         try:
             said = self.run(LOOK)
-        except tunnel.NoSandboxError:
+        except way.NoSandboxError:
             return "it cannot run"
         return json.loads(said.partition("FOUND")[2] or '"it failed"')
 
@@ -229,7 +231,7 @@ def sandbox(program: Path) -> Iterator[Sandbox]:
     top.chmod(0o755)
     made = Sandbox(top / "grading", program)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(tunnel.ADDRESS, made.address)
+        patch.setenv(way.ADDRESS, made.address)
         try:
             yield made
         finally:
@@ -253,7 +255,7 @@ def test_nothing_stays(kind: str, programs: dict[bool, Path], first: Any) -> Non
         pytest.skip("there is only one")
     for protected in (False, True):
         with sandbox(programs[protected]) as one:
-            with contextlib.suppress(tunnel.NoSandboxError):
+            with contextlib.suppress(way.NoSandboxError):
                 one.run(BEGIN + LEAVE[kind])
             found = one.look()
             assert (found == first) == protected, "it stays" if protected else "the attack is none"
@@ -283,9 +285,8 @@ def test_nothing_is_under_way_in_a_channel(protected: bool, programs: dict[bool,
     """An open file that was sent lives on; so does what it names or holds."""
     with sandbox(programs[protected]) as one:
         kernel = one.begin(HIDE)
-        with tunnel.reach() as channel:
-            request = {"do": "connect", "kernel": kernel._id, "channel": 1}
-            channel.sendall(json.dumps(request).encode() + b"\n")
+        request = {"do": "connect", "kernel": kernel._id, "channel": 1}
+        with way.find_way().connect(request):
             assert kernel.ended.wait(30)
             assert ("free" in one.run(TAKE)) == protected
         kernel.close()
