@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.pages import Visitor
 from tests.conftest import require
+from tests.hub.sites import free_ports
 
 _HERE = Path(__file__).parent
 #: Beside the tests; a second run under another account may not write there.
@@ -32,13 +32,6 @@ SHOTS = (
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 UP_TIMEOUT = 600  # seconds; the first time builds the image
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -140,7 +133,7 @@ def open_university(
     subprocess.run([sys.executable, "-m", "courseyard.cli", "init", str(folder)], check=True)
     link_images(folder)
     site_file = folder / "courseyard.yaml"
-    port = free_port()
+    port = free_ports()
     text = re.sub(r"(?m)^(\s+)#?\s*port: \d+", rf"\g<1>port: {port}", site_file.read_text())
     assert f"port: {port}" in text
     site_file.write_text(text)
