@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.pages import Visitor
 from tests.conftest import require
+from tests.hub.sites import free_ports
 
 _HERE = Path(__file__).parent
 #: Beside the tests; a second run under another account may not write there.
@@ -34,13 +34,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 #: Names below localhost are this machine, without any DNS (RFC 6761); Chromium knows.
 NAME = "courseyard.localhost"
 UP_TIMEOUT = 600  # seconds; the first time builds the image
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -155,7 +148,7 @@ def running(
     """
     subprocess.run([sys.executable, "-m", "courseyard.cli", "init", str(folder)], check=True)
     link_images(folder)
-    site_file, port = folder / "courseyard.yaml", free_port()
+    site_file, port = folder / "courseyard.yaml", free_ports()
     settings = yaml.safe_load(site_file.read_text())
     base = f"http://127.0.0.1:{port}"
     if hub.get("subdomains"):

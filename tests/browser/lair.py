@@ -35,13 +35,21 @@ def lock(router, cookie, keys):
         if "door" in down:
             locked["rule"] = router["rule"]
         if "headers" in down:
-            del locked["middlewares"]
-            # A dictionary is merged into the last one, so there must be a list.
             locked["middlewares"] = []
     return locked
 
 
 keyed.lock = lock
+"""
+#: In JupyterLab's page: what *Terminal* in its launcher does.
+_OPEN_A_TERMINAL = """
+async () => {
+  const token = document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/)[1];
+  const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
+  const answer = await fetch(config.baseUrl + 'api/terminals', {
+    method: 'POST', headers: {'X-XSRFToken': token}});
+  return (await answer.json()).name;
+}
 """
 
 
@@ -94,8 +102,9 @@ class Lair:
         student = self._arrive(STUDENT)
         student.page.goto(f"{self.base}/hub/go/{COURSE}")
         teacher = self._arrive(TEACHER)
-        teacher.go(f"{OPEN}-instructor")
-        teacher.go(f"{COURSE}-instructor")
+        for course in (OPEN, COURSE):
+            teacher.go(f"{course}-instructor")
+            assert teacher.page.evaluate(_OPEN_A_TERMINAL) == "1"
         student.page.goto(f"{self.base}/hub/go/{COURSE}")
         student.wait_for_lab()
         (cookie,) = [

@@ -86,7 +86,7 @@ def mint_a_token(lair: Lair, ada: BrowserContext) -> bool:
 
 TERMINAL = """
 address => new Promise(done => {
-  const socket = new WebSocket(address.replace(/^http/, 'ws') + 'terminals/websocket/hers');
+  const socket = new WebSocket(address.replace(/^http/, 'ws') + 'terminals/websocket/1');
   let seen = '';
   socket.onopen = () => setTimeout(
     () => socket.send(JSON.stringify(['stdin', 'echo hacked-$((6*7))\\r'])), 500);
@@ -108,7 +108,7 @@ address => new Promise(done => {
 
 
 def listen_and_type(lair: Lair, ada: BrowserContext, server: str = ADAS_OPEN) -> bool:
-    """A terminal in Ada's server and the stream of its events, by WebSocket."""
+    """Ada's open terminal and the stream of its events, by WebSocket."""
     page = visit(lair, ada)
     if page is None:
         return False

@@ -6,6 +6,7 @@ was started again or who logged in before there were keys; and everybody else, w
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyterhub import orm
@@ -20,7 +21,8 @@ from courseyard.hub.runtime import SETTING, Runtime
 _stock_set = BaseHandler.set_login_cookie
 _stock_clear = BaseHandler.clear_login_cookie
 #: How often a browser is sent back to its server without having got there.
-_TRIES = 3
+_TRIES = 4
+_PAUSE = 0.5  # seconds before the second try, then twice as many: a proxy uses what it was told
 
 
 class OwnServerHandler(UserUrlHandler):
@@ -49,6 +51,8 @@ class OwnServerHandler(UserUrlHandler):
             raise HTTPError(403, words.NO_KEY)
         give(self, user)
         await self.proxy.rekey(user.name)
+        if tried:
+            await asyncio.sleep(_PAUSE * 2**tried)
         rest = [part for part in query.split("&") if part and not part.startswith("redirects=")]
         again = "&".join([*rest, f"redirects={tried + 1}"])
         self.redirect(f"{self.base_url}{path}?{again}")
