@@ -66,7 +66,8 @@ def read_all(number: int, most: int) -> bytes:
         if not part:
             return data
         data += part
-    raise RefusedFileError(f"is larger than {most // 1024 // 1024} MiB")
+    size = most // 1024 // 1024
+    raise RefusedFileError(f"is larger than {size} MiB; such files hold settings, not data")
 
 
 def _find(folder: Path, name: str) -> int:

@@ -23,7 +23,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 from courseyard.errors import Problem, SettingsError, Severity
-from courseyard.inside import RefusedFileError, read_inside
+from courseyard.inside import RefusedFileError, opened_inside, read_all
 from courseyard.yamlplaces import Place, places
 from courseyard.yamlscalars import (
     CONSTANTS,
@@ -119,11 +119,19 @@ def read_bytes(path: Path, *, within: Path | None = None) -> bytes:
         VanishedError, YamlError: as :func:`read_yaml`.
     """
     try:
-        return read_inside(path, MAX_BYTES, within=within)
+        with opened_inside(path, within=within) as number:
+            return _read_all(path, number)
     except FileNotFoundError:
         raise VanishedError(path, 0, "there is no such file") from None
     except RefusedFileError as error:
         raise YamlError(path, 0, str(error)) from None
+    except OSError as error:
+        raise YamlError(path, 0, f"cannot be opened: {_reason(error)}") from None
+
+
+def _read_all(path: Path, number: int) -> bytes:
+    try:
+        return read_all(number, MAX_BYTES)
     except OSError as error:
         raise YamlError(path, 0, f"cannot be read: {_reason(error)}") from None
 

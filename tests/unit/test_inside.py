@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -240,14 +241,18 @@ def test_the_check_prints_nothing_of_what_a_link_leads_to(
         assert Path(name).name in told
 
 
+@contextmanager
+def opened_by_name(file: Path, *, within: Path | None) -> Iterator[int]:
+    with file.open("rb") as opened:
+        yield opened.fileno()
+
+
 @pytest.mark.parametrize("name", WRITTEN[:3])
 def test_without_the_protection_the_check_prints_it(
     site: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attack works when files are opened by their names."""
-    monkeypatch.setattr(
-        "courseyard.yamlfile.read_inside", lambda path, most, within: path.read_bytes()
-    )
+    monkeypatch.setattr("courseyard.yamlfile.opened_inside", opened_by_name)
     lead_out(site / name)
     with pytest.raises(SystemExit):
         app(["check", str(site)], prog_name="courseyard")

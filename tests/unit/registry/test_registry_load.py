@@ -334,14 +334,14 @@ def test_hostile_files(folder: Folder) -> None:
         "device.yaml": "leads out of its folder by a link, so it is not read; put the file itself here",
         "folder.yaml": "is not a regular file",
         "loop.yaml": "is a link in a circle",
-        "large.yaml": "is larger than 1 MiB",
+        "large.yaml": "is larger than 1 MiB; such files hold settings, not data",
     }
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file(folder: Folder) -> None:
     folder.write("c", "name: C\n").chmod(0)
-    assert folder.errors() == ["c.yaml: cannot be read: permission denied"]
+    assert folder.errors() == ["c.yaml: cannot be opened: permission denied"]
 
 
 def test_the_folder_goes_away_and_comes_back(folder: Folder) -> None:

@@ -9,9 +9,9 @@ from courseyard.backends.kubernetes.check import claims
 from courseyard.backends.kubernetes.check.look import account_of, referenced
 from courseyard.backends.kubernetes.check.seen import PATHS, Seen
 from courseyard.backends.kubernetes.check.wanted import Generated, Manifests, Wanted
-from courseyard.errors import Problem, SettingsError, Severity
+from courseyard.errors import Problem, Severity
+from courseyard.inside import RefusedFileError, read_inside
 from courseyard.settings import KubernetesSettings
-from courseyard.yamlfile import read_bytes
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _USERS_OF = "courseyard/users-of"
@@ -19,6 +19,7 @@ _USERS_OF = "courseyard/users-of"
 #: (kubernetes.io/docs/concepts/configuration/configmap, k8s.io/apimachinery TotalAnnotationSizeLimitB).
 _LARGEST, _LARGEST_NOTES = 1024 * 1024, 256 * 1024
 _NEAR = 0.8
+_MOST = 16 * 1024 * 1024  # bytes of one file that are looked at
 #: What the lack of an object means; others are told as not there.
 _MEANS = {
     "NetworkPolicy": "is not there, so nothing that it refuses is refused",
@@ -58,11 +59,13 @@ def _of_files(manifests: Manifests) -> Iterator[Problem]:
         data = {}
         for key, path in made.files:
             try:
-                data[key] = read_bytes(path, within=made.file.parent).decode(errors="replace")
-            except SettingsError as error:
+                text = read_inside(path, _MOST, within=made.file.parent)
+                data[key] = text.decode(errors="replace")
+            except (OSError, RefusedFileError) as error:
+                why = getattr(error, "strerror", None) or str(error)
                 yield made.problem(
-                    f"its file {path} cannot be read ({error.problems[0].message}), so "
-                    "`kubectl apply -k` stops: put it there, or take its line away"
+                    f"its file {path} cannot be read ({why.lower()}), so `kubectl apply -k` stops: "
+                    "put it there, or take its line away"
                 )
         yield from _of_size(made, sum(len(text.encode()) for text in data.values()), data)
 
