@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import NAME, University, running
-from tests.browser.pages import Visitor
+from tests.browser.pages import START_TIMEOUT, Visitor
 from tests.browser.test_loop import COURSE, IS_SORTED, NOTEBOOK, WEEK
 
 TEACHER, STUDENT = "ada", "maija"
@@ -32,6 +32,18 @@ def student(apart: University) -> Visitor:
     return apart.log_in(STUDENT)
 
 
+@pytest.fixture(autouse=True)
+def shots(apart: University, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the browser showed when a step failed."""
+    yield
+    report = getattr(request.node, "call_report", None)
+    if report is not None and report.failed:
+        apart.shots.mkdir(parents=True, exist_ok=True)
+        pages = [page for context in apart.browser.contexts for page in context.pages]
+        for number, page in enumerate(pages):
+            page.screenshot(path=apart.shots / f"failed-{request.node.name}-{number}.png")
+
+
 def host(visitor: Visitor) -> str:
     return str(visitor.page.evaluate("location.host"))
 
@@ -41,7 +53,7 @@ def test_the_loop(apart: University, teacher: Visitor, student: Visitor) -> None
     teacher.go(f"{COURSE}-instructor")
     assert host(teacher) == f"{TEACHER}.{NAME}:{port}"
     formgrader = teacher.formgrader()
-    formgrader.row(WEEK).wait_for()
+    formgrader.row(WEEK).wait_for(timeout=START_TIMEOUT)
     assert formgrader.root.startswith(apart.of(TEACHER))
     assert "Success" in formgrader.act(WEEK, "assign")
     assert "Success" in formgrader.act(WEEK, "release")

@@ -111,13 +111,14 @@ def _set_cookie(self: Any, name: str, value: str | bytes, **options: Any) -> Non
     if not domains.host(site) or not _is_https(site):
         RequestHandler.set_cookie(self, name, value, **options)
         return
+    options["secure"] = True
     if options.pop("domain", None):
         # The id of the session, which JupyterHub gives to all hosts: a server asks the hub again when
         # it has changed, as after a log-out. There it proves nothing, so it need not be the true one.
         text = value if isinstance(value, str) else value.decode()
         told = hashlib.sha256(text.encode()).hexdigest()[:32] if text else ""
         RequestHandler.set_cookie(self, name, told, domain=domains.host(site), **options)
-    options |= {"path": "/", "secure": True}
+    options["path"] = "/"
     RequestHandler.set_cookie(self, PREFIX + name.removeprefix(PREFIX), value, **options)
 
 
