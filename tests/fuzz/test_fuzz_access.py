@@ -108,7 +108,7 @@ def allowed(
     return sees and has_folders and (listed or not course.restrict_submit)
 
 
-@cases(2000)
+@cases(1000)
 @given(SEEDS)
 def test_nobody_gets_more_or_less_than_the_domain_says(seed: int) -> None:
     dice = Dice(seed)
@@ -122,7 +122,7 @@ def test_nobody_gets_more_or_less_than_the_domain_says(seed: int) -> None:
         assert decision.message.endswith(".")
 
 
-@cases(1000)
+@cases(400)
 @given(SEEDS)
 def test_more_rights_come_from_more_relations_alone(seed: int) -> None:
     """Who is nothing to a course may at most what everyone may; who is added loses nothing."""
@@ -141,7 +141,7 @@ def test_more_rights_come_from_more_relations_alone(seed: int) -> None:
             assert may <= decide(site, stranger, course, action, now).allowed
 
 
-@cases(500)
+@cases(200)
 @given(SEEDS, st.integers(0, 24))
 def test_the_hour_that_comes_twice(seed: int, tens: int) -> None:
     """The same moment said in another zone decides the same."""

@@ -63,7 +63,7 @@ def test_the_good_ones_are_good() -> None:
         assert len(load_people(place / "people.yaml", site.people)) == 2
 
 
-@cases(700)
+@cases(400)
 @given(damaged(COURSE) | st.binary(max_size=200))
 @example(b'"a\\nb": 1\n')
 @example(b'"\\e[2J": 1\n')
@@ -83,7 +83,7 @@ def test_users_files(source: bytes) -> None:
     told(source, found.problems)
 
 
-@cases(300)
+@cases(200)
 @given(damaged(IMAGES) | st.binary(max_size=100))
 def test_the_list_of_images(source: bytes) -> None:
     with folder() as place:
@@ -99,7 +99,7 @@ def test_the_list_of_images(source: bytes) -> None:
                 assert all(a.released <= b.released for a, b in itertools.pairwise(releases))
 
 
-@cases(300)
+@cases(200)
 @given(damaged(PEOPLE) | st.binary(max_size=100))
 def test_the_people_file(source: bytes) -> None:
     with folder() as place:

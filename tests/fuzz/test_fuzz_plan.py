@@ -55,7 +55,7 @@ def home_of(known: dict[str, Course], course: Course) -> Course:
     return known[course.coursedir_slug] if course.coursedir_slug else course
 
 
-@cases(1200)
+@cases(800)
 @given(SEEDS)
 def test_every_plan(seed: int) -> None:
     made = make_plan(seed)

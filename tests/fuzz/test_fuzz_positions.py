@@ -154,7 +154,7 @@ def _override(key: str, bad: str) -> str:
     return "\n".join(lines) + f" {bad}"
 
 
-@cases(600)
+@cases(400)
 @given(broken_course())
 def test_course_files(broken: tuple[bytes, str, int, str]) -> None:
     source, key, line, _ = broken
