@@ -61,7 +61,7 @@ class StateFile:
         new.unlink(missing_ok=True)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as out:
-            json.dump(self._data, out)
+            out.write(json.dumps(self._data))  # in C, unlike json.dump
         new.replace(self._file)
 
     def _write_rest(self) -> None:
