@@ -80,14 +80,15 @@ def test_the_log_in_form_refuses_as_always(hub: Hub) -> None:
     def check(username: str, password: str) -> None:
         data = {"_xsrf": visitor.xsrf, "username": username, "password": password}
         reply = visitor.post("/hub/login", data=data)
-        assert reply.status_code == 403, (reply.status_code, reply.text[:500])
+        # 429 when one name had too many tries, as any name.
+        assert reply.status_code in (403, 429), (reply.status_code, reply.text[:500])
         assert "Invalid username or password" in reply.text or "not" in reply.text
         assert "<script>" not in re.sub(r"<script[^>]*>[^<]*</script>", "", reply.text)
         assert "Traceback" not in reply.text
         assert not [c for c in visitor.cookies if c.name.startswith("jupyterhub-hub-login")]
 
     check()
-    assert hub.visitor("helmi").get("/hub/home").status_code == 200
+    assert hub.visitor("aino").get("/hub/home").status_code == 200
 
 
 @pytest.mark.parametrize("number", range(len(BODIES)))
