@@ -126,11 +126,11 @@ async def talk(hub: Hub, server: str, figures: Figures) -> None:
 
 
 def upload(hub: Hub, server: str, figures: Figures) -> None:
-    path = f"/user/bench0/{server}/api/contents/upload.bin"
+    path = f"/user/bench0/{server}/api/contents/notebooks/upload.bin"
     content = base64.b64encode(os.urandom(PIECE)).decode()
     begin = time.perf_counter()
     for number in range(1, PIECES + 1):
-        piece = {"type": "file", "format": "base64", "name": "upload.bin", "path": "upload.bin",
+        piece = {"type": "file", "format": "base64", "name": "upload.bin", "path": "notebooks/upload.bin",
                  "content": content, "chunk": number if number < PIECES else -1}  # fmt: skip
         ask(hub, "PUT", path, piece)
     figures.upload.append(time.perf_counter() - begin)
