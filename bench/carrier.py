@@ -20,9 +20,11 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -124,11 +126,11 @@ async def talk(hub: Hub, server: str, figures: Figures) -> None:
 
 
 def upload(hub: Hub, server: str, figures: Figures) -> None:
-    path = f"/user/bench0/{server}/api/contents/upload.bin"
+    path = f"/user/bench0/{server}/api/contents/notebooks/upload.bin"
     content = base64.b64encode(os.urandom(PIECE)).decode()
     begin = time.perf_counter()
     for number in range(1, PIECES + 1):
-        piece = {"type": "file", "format": "base64", "name": "upload.bin", "path": "upload.bin",
+        piece = {"type": "file", "format": "base64", "name": "upload.bin", "path": "notebooks/upload.bin",
                  "content": content, "chunk": number if number < PIECES else -1}  # fmt: skip
         ask(hub, "PUT", path, piece)
     figures.upload.append(time.perf_counter() - begin)
@@ -225,11 +227,15 @@ def row(label: str, before: list[float], now: list[float], factor: float, unit: 
 
 
 def take_out(commit: str, folder: Path) -> Path:
-    """The tree of a commit in ``folder``."""
-    folder.mkdir()
+    """A Python whose Courseyard is that of a commit; all else is this one's. Lies in ``folder``."""
+    tree, environment = folder / "tree", folder / "environment"
+    tree.mkdir(parents=True)
     with subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE) as archive:
-        subprocess.run(["tar", "-x"], cwd=folder, stdin=archive.stdout, check=True)
-    return folder
+        subprocess.run(["tar", "-x"], cwd=tree, stdin=archive.stdout, check=True)
+    shutil.copytree(sys.prefix, environment, symlinks=True)
+    for file in environment.glob("lib/python*/site-packages/*courseyard*.pth"):
+        file.write_text(f"{tree / 'src'}\n")
+    return environment / "bin" / "python"
 
 
 def carriers(hub: Hub, at_once: int) -> float:
@@ -252,14 +258,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="courseyard-bench-") as folder:
         work = Path(folder)
         work.chmod(0o755)
-        old = take_out(arguments.before, work / "tree") / "src"
+        old = str(take_out(arguments.before, work / "commit"))
         for name in ("before", "now"):
             (work / name).mkdir(mode=0o755)
         with (
-            courseyard_hub(site, work / "before", token, users, PYTHONPATH=str(old)) as first,
-            courseyard_hub(
-                site, work / "now", token, users, PYTHONPATH=str(ROOT / "src")
-            ) as second,
+            courseyard_hub(site, work / "before", token, users, old) as first,
+            courseyard_hub(site, work / "now", token, users) as second,
         ):
             hubs: list[tuple[Hub, Any]] = [(first, before), (second, now)]
             for hub, _ in hubs:

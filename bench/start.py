@@ -215,14 +215,11 @@ def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
 
 
 @contextmanager
-def run(
-    argv: list[str], base: str, log: Path, folder: Path, **more: str
-) -> Iterator[subprocess.Popen[str]]:
+def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as out:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for traefik
-        environment = {**os.environ, "PATH": path, **more}
+        path = f"{Path(argv[0]).parent}:{os.environ['PATH']}"  # for traefik
         process = subprocess.Popen(
-            argv, stdout=out, stderr=out, text=True, cwd=folder, env=environment
+            argv, stdout=out, stderr=out, text=True, cwd=folder, env={**os.environ, "PATH": path}
         )
         try:
             wait_for(base, process, log)
@@ -237,9 +234,9 @@ def run(
 
 @contextmanager
 def courseyard_hub(
-    site_folder: Path, work: Path, token: str, users: int, **environment: str
+    site_folder: Path, work: Path, token: str, users: int, python: str = sys.executable
 ) -> Iterator[Hub]:
-    """The site's copy with ``users`` accounts, by ``courseyard up``."""
+    """The site's copy with ``users`` accounts, by ``courseyard up`` of ``python``'s Courseyard."""
     folder = work / "courseyard"
     shutil.copytree(
         site_folder,
@@ -261,8 +258,8 @@ def courseyard_hub(
     config = folder / "jupyterhub_config.py"
     config.write_text(config.read_text() + SERVICE.format(token=token))
     base = f"http://127.0.0.1:{port}"
-    argv = [sys.executable, "-m", "courseyard.cli", "up", str(folder)]
-    with run(argv, base, work / "courseyard.log", work, **environment):
+    argv = [python, "-m", "courseyard.cli", "up", str(folder)]
+    with run(argv, base, work / "courseyard.log", work):
         yield Hub(base, token)
 
 
