@@ -116,8 +116,7 @@ def _background(runtime: Runtime, culler_token: str) -> None:
         runtime.run(remove_forever, runtime)
     elif runtime.backend is runtime.agent:
         runtime.run(stop_forever, runtime)
-    if runtime.keys is not None:
-        runtime.run(expire_forever, runtime.keys)
+    runtime.run(expire_forever, runtime.keys)
     set_aside()
     runtime.run(collect_forever)
 
@@ -242,9 +241,8 @@ def _pages(c: Any, runtime: Runtime) -> None:
         more.append((r"/api/users/([^/]+)/servers/([^/]+)/grading", GradingApi))
     handlers.install(runtime.site, *more)
     fetches.install()
-    if runtime.keys is not None:
-        keyholders.install(runtime.keys)
-    else:
+    keyholders.install(runtime.keys)
+    if domains.host(runtime.site):
         ownhost.install()  # after all else that is put into JupyterHub's handlers, so before it in time
 
 

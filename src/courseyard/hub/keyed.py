@@ -67,9 +67,7 @@ def lock(router: dict[str, Any], cookie: str, keys: Iterable[str]) -> dict[str, 
 class KeyedProxy(TraefikFileProviderProxy):
     """The official class, with a lock on the routes of people's servers."""
 
-    keys = AnyTrait(
-        None, help="People's keys; None where a person's servers have a host of their own."
-    ).tag(config=True)
+    keys = AnyTrait(help="People's keys.").tag(config=True)
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:
@@ -87,13 +85,10 @@ class KeyedProxy(TraefikFileProviderProxy):
         theirs, ours = super()._dynamic_config_for_route(routespec, target, data)
         if "user" in data:
             for name, router in theirs["http"]["routers"].items():
-                theirs["http"]["routers"][name] = self._of_person(router, data["user"])
+                theirs["http"]["routers"][name] = lock(
+                    router, self.keys.cookie, self.keys.of(data["user"])
+                )
         return theirs, ours
-
-    def _of_person(self, router: dict[str, Any], username: str) -> dict[str, Any]:
-        if self.keys is None:
-            return {**router, "middlewares": [_STRIP]}
-        return lock(router, self.keys.cookie, self.keys.of(username))
 
     def _router(self, route: dict[str, Any]) -> dict[str, Any]:
         """The router of a route that is there already, as it is to be now."""

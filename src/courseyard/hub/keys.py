@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from courseyard.hub import domains
 from courseyard.hub.places import Places
 from courseyard.hub.statefile import StateFile
 
@@ -32,11 +33,13 @@ def cookie_name(places: Places) -> str:
 
     With ``__Host-`` a browser takes it from this very host alone and over HTTPS alone, and has one of
     it: other hosts of the university cannot plant their own (RFC 6265bis, 4.1.3.2). Two hubs below
-    two paths of a host have two names.
+    two paths of a host have two names. Where people's servers have hosts of their own the key must reach
+    those, so it cannot have that prefix; no page is served there to plant one, since this door is shut.
     """
     path = re.sub(r"[^A-Za-z0-9]+", "-", places.base_url.strip("/"))
     name = f"{_COOKIE}-{path}" if path else _COOKIE
-    return f"__Host-{name}" if places.public_url.startswith("https:") else name
+    here_alone = places.public_url.startswith("https:") and not domains.host(places.site)
+    return f"__Host-{name}" if here_alone else name
 
 
 class Keys:

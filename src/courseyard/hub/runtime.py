@@ -17,7 +17,6 @@ from courseyard.access import Target
 from courseyard.agent.client import AgentClient
 from courseyard.backends.base import Backend
 from courseyard.errors import DeniedError, SettingsError
-from courseyard.hub import domains
 from courseyard.hub.home import words
 from courseyard.hub.keys import Keys, cookie_name
 from courseyard.hub.names import ServerNames
@@ -64,10 +63,7 @@ class Runtime:
         self.names = ServerNames(site)
         self.tries = Tries()
         self.trusted = [ip_network(network) for network in site.proxy.trusted_proxies]
-        #: None where each person's servers have a host of their own: browsers keep those apart.
-        self.keys: Keys | None = None
-        if not domains.host(site):
-            self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
+        self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -38,9 +38,6 @@ class OwnServerHandler(UserUrlHandler):
 
         JupyterHub asks whoever may see the server; a key is for its person's own browser alone.
         """
-        if self.settings[SETTING].keys is None:
-            await super()._redirect_to_user_server(user, spawner)
-            return
         if user is not self.current_user or getattr(self, "_token_authenticated", False):
             raise HTTPError(404, words.NOT_YOUR_SERVER)
         path, _, query = self.request.uri.removeprefix(self.hub.base_url).partition("?")
@@ -55,23 +52,18 @@ class OwnServerHandler(UserUrlHandler):
             await asyncio.sleep(_PAUSE * 2**tried)
         rest = [part for part in query.split("&") if part and not part.startswith("redirects=")]
         again = "&".join([*rest, f"redirects={tried + 1}"])
-        self.redirect(f"{self.base_url}{path}?{again}")
+        host = user.host if self.subdomain_host else ""
+        self.redirect(f"{host}{self.base_url}{path}?{again}")
 
 
 def give(handler: BaseHandler, user: Any) -> None:
     """Set the cookie with the key of this session of ``user``."""
-    keys = _keys(handler)
+    keys: Keys = handler.settings[SETTING].keys
     session = handler.get_session_cookie() or handler.set_session_cookie()
     options = _options(handler)
     options["httponly"], options["samesite"] = True, "Lax"
     # It ends with the browser's session, as JupyterHub's id of the session does.
     RequestHandler.set_cookie(handler, keys.cookie, keys.give(user.name, session), **options)
-
-
-def _keys(handler: BaseHandler) -> Keys:
-    keys: Keys | None = handler.settings[SETTING].keys
-    assert keys is not None  # else nothing of this is installed
-    return keys
 
 
 def _options(handler: BaseHandler) -> dict[str, Any]:
@@ -80,8 +72,10 @@ def _options(handler: BaseHandler) -> dict[str, Any]:
     options: dict[str, Any] = {"path": handler.base_url}
     if runtime.places.public_url.startswith("https:") or handler.request.protocol == "https":
         options["secure"] = True
-    if _keys(handler).cookie.startswith("__Host-"):
+    if runtime.keys.cookie.startswith("__Host-"):
         options["path"] = "/"
+    elif handler.subdomain_host:
+        options["domain"] = handler.domain
     return options
 
 
@@ -96,7 +90,7 @@ def _clear_login_cookie(self: BaseHandler, name: str | None = None) -> None:
     """JupyterHub calls it at every log-out; there it forgets the tokens of this session, too."""
     user, session = self.get_current_user_cookie(), self.get_session_cookie()
     _stock_clear(self, name)
-    keys = _keys(self)
+    keys: Keys = self.settings[SETTING].keys
     RequestHandler.clear_cookie(self, keys.cookie, **_options(self))
     if user and session:
         keys.take(user.name, session)
