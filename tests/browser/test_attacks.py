@@ -288,9 +288,9 @@ def test_jupyters_own_pages_go_on(lair: Lair, ada: BrowserContext) -> None:
     card.filter(has_text="Python 3").first.click()
     cell = page.locator(".jp-NotebookPanel .cm-content").first
     cell.wait_for()
-    page.locator(".jp-NotebookPanel-toolbar [data-status=idle]").first.wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     cell.click()
-    page.keyboard.insert_text("print('in a cell', 6 * 7)")
+    page.keyboard.type("print('in a cell', 6 * 7)")
     page.keyboard.press("Shift+Enter")
     page.locator(".jp-OutputArea-output").filter(has_text="in a cell 42").wait_for()
     kinds = ("/terminals/websocket/", "/channels", "/api/events/subscribe")
