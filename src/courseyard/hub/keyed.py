@@ -28,6 +28,7 @@ _STRIP = "courseyard-server"
 STRIPPED = (
     "Alt-Svc",
     "Clear-Site-Data",
+    "Cross-Origin-Opener-Policy",
     "NEL",
     "Report-To",
     "Sec-Session-Registration",
