@@ -141,6 +141,8 @@ def use(hub: Hub, server: str, figures: Figures) -> None:
     """One round with a server that runs already."""
     asyncio.run(talk(hub, server, figures))
     upload(hub, server, figures)
+    found = (figures.info[-1], figures.execute[-1], figures.upload[-1])
+    print(hub.base, *(f"{seconds:.4f} s" for seconds in found), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from courseyard.backends.sandbox.launch import kill_unfinished
 from courseyard.backends.sandbox.machine import bubblewrap
 from tests.conftest import Inside
 
@@ -48,8 +49,8 @@ def handed_in(programs: Path, folder: Path) -> Iterator[HandedIn]:
         (server,) = Path(f"/proc/{init}/task/{init}/children").read_text().split()
         yield HandedIn(inside, process.pid, init, int(server))
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, 9)
+        kill_unfinished(folder)  # its first process, with which all of it ends
+        process.kill()
         process.wait()
 
 

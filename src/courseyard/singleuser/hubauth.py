@@ -5,7 +5,7 @@ saves a notebook, say) when the hub restarts just then; here the hub's last answ
 
 A browser sends this server's cookie whatever page opens a WebSocket, and all servers share one origin,
 so `Origin` tells nothing. Kernels, terminals and events are WebSockets. So each must bring the `_xsrf`
-that only a page of this server can read, as all other requests must; the labextension beside adds it.
+that only a page of this server can read, as all other requests must; `websockets.py` lets Jupyter's pages add it.
 """
 
 # mypy: disable-error-code="misc"
@@ -22,7 +22,7 @@ from tornado.web import HTTPError
 
 _GRACE = 3600  # seconds that a last answer holds
 _PATIENCE = 5.0  # seconds for the hub to answer where there is a last answer
-#: Of a course's `environment`, for a page with kernels of its own that is not JupyterLab's (Voilà).
+#: Of a course's `environment`, for a page with kernels of its own that is not one of Jupyter's.
 _COOKIE_ALONE = "WEBSOCKETS_WITHOUT_XSRF"
 #: Programs behind Jupyter with pages of their own, which cannot know of it.
 _OTHERS = "jupyter_server_proxy"

@@ -4,6 +4,7 @@
 # Jupyter is the image's: it has no types here.
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import socket
@@ -35,6 +36,11 @@ class InheritedSocketServer(ServerApp):
             return bool(super()._bind_http_server_tcp())
         self.http_server.add_socket(self.inherited)
         return True
+
+    def init_webapp(self) -> None:
+        super().init_webapp()
+        marking = importlib.import_module(f"{__package__}.websockets").Marking
+        self.web_app.add_transform(functools.partial(marking, base_url=self.base_url))
 
     def find_server_extensions(self) -> None:
         super().find_server_extensions()

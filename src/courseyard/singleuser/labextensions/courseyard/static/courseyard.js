@@ -1,13 +1,4 @@
-// Two things that JupyterLab and Notebook lack under a hub.
-//
-// 1. WebSockets show the server's `_xsrf`.
-//
-// All servers share one origin, and a browser sends a server's cookie with every WebSocket to it, also
-// with one that a page of another person's server opens. Only a page of this server can read its
-// `_xsrf`, and the server asks for it (hubauth.py). JupyterLab sends it with its requests and leaves it
-// out of its WebSockets. This file is loaded before JupyterLab takes the browser's WebSocket.
-//
-// 2. Nbgrader → Formgrader opens a tab of its own.
+// Nbgrader → Formgrader opens a tab of its own.
 //
 // nbgrader's own plugin shows the formgrader in a frame inside JupyterLab. Under a hub that frame
 // stays blank: JupyterHub forbids framing, because every user's server shares one origin, so a page
@@ -18,23 +9,6 @@
 // A federated extension by hand, without a build: a container with `init` and `get`
 // (webpack's module federation; jupyterlab/federated_labextensions.py reads package.json).
 (() => {
-  const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
-  const root = new URL(config.baseUrl, window.location.href);
-  const marked = address => {
-    const url = new URL(address, window.location.href);
-    const token = document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/);
-    if (token && url.host === root.host && url.pathname.startsWith(root.pathname)) {
-      url.searchParams.set('_xsrf', token[1]);
-    }
-    return url.href;
-  };
-  const Plain = window.WebSocket;
-  window.WebSocket = class extends Plain {
-    constructor(address, ...rest) {
-      super(marked(address), ...rest);
-    }
-  };
-
   const shows = (tab, path) => {
     try {
       return tab.location.pathname.startsWith(path);
