@@ -116,10 +116,15 @@ class Neighbour:
         self.visitor.act(f"/hub/stop/{server}")
 
     def is_served(self, seconds: float = 5) -> bool:
-        """Whether her page comes; for hubs that floods are to hurt."""
+        """Whether a page comes on a new connection to the hub; for hubs that floods are to hurt.
+
+        Not by the proxy: what it has open to the hub goes on.
+        """
         try:
             fresh = requests.get(
-                f"{self.hub.base}/hub/health", timeout=seconds, headers={"Connection": "close"}
+                f"http://127.0.0.1:{self.hub.port + 1}/hub/health",
+                timeout=seconds,
+                headers={"Connection": "close"},
             )
         except requests.RequestException:
             return False
