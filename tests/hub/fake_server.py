@@ -17,6 +17,7 @@ PLAN = json.loads(Path(os.environ["FAKE_PLAN"]).read_text(encoding="utf-8"))
 #: What acts on the whole origin, and one header that does not.
 ORIGIN = {
     "Service-Worker-Allowed": "/",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Clear-Site-Data": '"cookies", "storage"',
     "Strict-Transport-Security": "max-age=1; includeSubDomains",
     "Alt-Svc": 'h2=":4430"; ma=86400',

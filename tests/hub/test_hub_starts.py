@@ -283,7 +283,7 @@ async def start():
         await asyncio.sleep(0)
 
 for _ in range(20):
-    runtime.run(start())
+    runtime.run(start)
 """
 
 

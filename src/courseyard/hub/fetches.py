@@ -38,7 +38,7 @@ async def prepare(handler: Any) -> None:
     """Refuse a page's request without the token, before an answer or an error page is made."""
     if _is_embedded(handler.request.headers) and not _is_open(handler):
         await _identify(handler)
-        if not _shows_token(handler):
+        if not _shows_token(handler) and not _leads_on(handler):
             _refuse(handler)
     await _stock_prepare(handler)
 
@@ -53,6 +53,11 @@ def _is_embedded(headers: HTTPHeaders) -> bool:
 
 def _is_open(handler: Any) -> bool:
     return isinstance(handler, _OPEN) or getattr(handler, "for_every_page", False)
+
+
+def _leads_on(handler: Any) -> bool:
+    """Whether it only sends on to a server of who asks (``home/keyholders.py``)."""
+    return hasattr(handler, "leads_on") and bool(handler.leads_on())
 
 
 async def _identify(handler: Any) -> None:

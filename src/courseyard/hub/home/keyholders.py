@@ -33,6 +33,18 @@ class OwnServerHandler(UserUrlHandler):
         if self.request.method not in ("GET", "HEAD"):
             super().check_xsrf_cookie()
 
+    def leads_on(self) -> bool:
+        """Whether the answer is a way to the asker's own running server and no page (hub/fetches.py)."""
+        user = self.current_user
+        if user is None or self.path_kwargs["user_name"] != user.name or self._tried() >= _TRIES:
+            return False
+        server = (self.path_kwargs["user_path"] or "").lstrip("/").split("/", 1)[0]
+        return bool(server in user.spawners and user.spawners[server].ready)
+
+    def _tried(self) -> int:
+        tries = self.get_argument("redirects", "0")
+        return int(tries) if tries.isdecimal() else _TRIES
+
     async def _redirect_to_user_server(self, user: Any, spawner: Any) -> None:
         """The server runs: give its person a key and send the browser back.
 
@@ -41,8 +53,7 @@ class OwnServerHandler(UserUrlHandler):
         if user is not self.current_user or getattr(self, "_token_authenticated", False):
             raise HTTPError(404, words.NOT_YOUR_SERVER)
         path, _, query = self.request.uri.removeprefix(self.hub.base_url).partition("?")
-        tries = self.get_argument("redirects", "0")
-        tried = int(tries) if tries.isdecimal() else _TRIES
+        tried = self._tried()
         if tried >= _TRIES:
             self.log.warning("A browser of %s keeps no key, or no proxy knows it", user.name)
             raise HTTPError(403, words.NO_KEY)
