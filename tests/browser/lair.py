@@ -23,23 +23,36 @@ OPEN = "opencourse"
 _CODE = Path(__file__).with_name("hostile.py")
 #: For the site's jupyterhub_config.py: which walls of Maija's server stand is read from a file.
 _WALLS = f"""
-from courseyard.hub import keyed
+from jupyterhub.apihandlers.users import UserTokenListAPIHandler
+from courseyard.hub import fetches, keyed
+from courseyard.hub.home import tokens
 
-stock_lock = keyed.lock
+stock_lock, stock_post = keyed.lock, tokens.TokenListApi.post
+stock_embedded, stock_protect = fetches._is_embedded, fetches.protect
+
+
+def is_down(wall):
+    return wall in Path(__file__).with_name("walls-down").read_text().split()
 
 
 def lock(router, cookie, keys):
     locked = stock_lock(router, cookie, keys)
     if "/{STUDENT}/" in router["rule"]:
-        down = Path(__file__).with_name("walls-down").read_text().split()
-        if "door" in down:
+        if is_down("door"):
             locked["rule"] = router["rule"]
-        if "headers" in down:
+        if is_down("headers"):
             locked["middlewares"] = []
     return locked
 
 
+async def post(self, user_name):
+    await (UserTokenListAPIHandler.post if is_down("pages") else stock_post)(self, user_name)
+
+
 keyed.lock = lock
+tokens.TokenListApi.post = post
+fetches._is_embedded = lambda headers: not is_down("pages") and stock_embedded(headers)
+fetches.protect = lambda *words: None if is_down("pages") else stock_protect(*words)
 """
 #: In JupyterLab's page: what *Terminal* in its launcher does.
 _OPEN_A_TERMINAL = """
@@ -129,7 +142,11 @@ class Lair:
         return context
 
     def take_down(self, *walls: str) -> None:
-        """Take these walls of Maija's server down (``door``, ``headers``), and put up the others."""
+        """Take these walls down, and put up the others.
+
+        Args:
+            walls: ``door`` and ``headers`` of Maija's server; ``pages`` of the hub.
+        """
         if self.down == set(walls):
             return
         (self.folder / "walls-down").write_text(" ".join(walls))

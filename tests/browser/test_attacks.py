@@ -43,25 +43,15 @@ def visit(lair: Lair, ada: BrowserContext, headers: str = "") -> Page | None:
     return page if page.title() == "hostile" else None
 
 
+POLICY = "Cross-Origin-Opener-Policy"
+
 # --- the attacks: each says whether it worked ---------------------------------------------------
 
 FIND_XSRF = """
 async () => {
-  const answer = await fetch('/hub/token');
-  const inPage = (await answer.text()).match(/xsrf_token["']?\\s*[:=]\\s*["']([^"']+)/);
-  if (inPage) return inPage[1];
-  for (const address of ['/hub/logo', '/hub/static/favicon.ico', '/hub/courseyard/site.css']) {
-    const frame = document.createElement('iframe');
-    frame.src = address;
-    const loaded = new Promise(done => frame.onload = done);
-    document.body.append(frame);
-    await Promise.race([loaded, new Promise(done => setTimeout(done, 3000))]);
-    try {
-      const cookie = frame.contentDocument.cookie.match(/_xsrf=([^;]+)/);
-      if (cookie) return cookie[1];
-    } catch {}
-  }
-  return null;
+  const answer = await fetch('/hub/home');
+  const inPage = (await answer.text()).match(/name="_xsrf" value="([^"]+)"/);
+  return inPage && inPage[1];
 }
 """
 MINT = """
@@ -76,7 +66,7 @@ async token => {
 
 
 def mint_a_token(lair: Lair, ada: BrowserContext) -> bool:
-    """A token of Ada's that opens her servers, by the hub's `_xsrf` from a page or a hidden frame."""
+    """A token of Ada's that opens her servers, by the hub's `_xsrf` from a page of it."""
     page = visit(lair, ada)
     if page is None:
         return False
@@ -136,8 +126,12 @@ def open_her_lab(lair: Lair, ada: BrowserContext) -> bool:
 
 
 def open_the_hub(lair: Lair, ada: BrowserContext) -> bool:
-    """The same with the hub; the page asks for the same policy as the hub has, to keep hold of it."""
-    page = visit(lair, ada, "?Cross-Origin-Opener-Policy=same-origin")
+    """The same with the hub; a page may ask for the policy that the hub has, to keep hold of it."""
+    return any(_open_the_hub(lair, ada, headers) for headers in ("", f"?{POLICY}=same-origin"))
+
+
+def _open_the_hub(lair: Lair, ada: BrowserContext, headers: str) -> bool:
+    page = visit(lair, ada, headers)
     if page is None:
         return False
     page.evaluate(
@@ -214,6 +208,8 @@ ATTACKS: list[Callable[[Lair, BrowserContext], bool]] = [
 ]
 #: Behind the door: which wall of ``lair.py`` stops an attack when the door is open.
 INNER: dict[Callable[[Lair, BrowserContext], bool], str] = {
+    mint_a_token: "pages",
+    open_the_hub: "pages",
     stay_as_a_worker: "headers",
     log_her_out: "headers",
 }

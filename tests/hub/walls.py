@@ -27,7 +27,9 @@ runtime.run(tell)
 #: Three tries of a name, and no more in the time of a test.
 FEW = "import courseyard.hub.tries as tries\ntries.BY_NAME = (3, 3600.0)\n"
 #: The door at the proxy would stop most of what is tried here: the walls behind it are looked at.
-OPEN_DOOR = "import courseyard.hub.keyed as keyed\nkeyed.lock = lambda router, cookie, keys: router\n"
+OPEN_DOOR = (
+    "import courseyard.hub.keyed as keyed\nkeyed.lock = lambda router, cookie, keys: router\n"
+)
 #: Without what counts, refuses and hides.
 OPEN_HUB = """
 import courseyard.hub.fetches as fetches, courseyard.hub.home.handlers as handlers

@@ -64,7 +64,7 @@ def test_owners_and_modes(tmp_path: Path, require: Any) -> None:
     assert owner(root / "course/algo/data/users") == (0, COURSE, 0o2771)
     assert owner(root / "course/algo/data/users/alice") == (STUDENT, COURSE, 0o750)
     assert owner(root / "exchange/algo") == (COURSE, COURSE, 0o2775)
-    assert owner(root / "exchange/algo/algo/inbound") == (COURSE, COURSE, 0o2773)
+    assert owner(root / "exchange/algo/algo/inbound") == (COURSE, COURSE, 0o3773)
     assert owner(root / "exchange/algo/algo/outbound") == (COURSE, COURSE, 0o2775)
     assert ensure(root, (USER, FILES, EXCHANGE, USERDATA)) == ()
 
