@@ -11,20 +11,21 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import test_loop_domains as loop
-from tests.browser.conftest import NAME, SHOTS, University, free_port
+from tests.browser.conftest import NAME, SHOTS, University
 
 # The steps, and the fixtures that they use.
 from tests.browser.test_loop_domains import *  # noqa: F403
 from tests.browser.test_loop_domains import student, teacher  # noqa: F401
 from tests.cluster.deployed import Deployed
 from tests.cluster.rig import Kube
+from tests.hub.sites import free_ports
 
 
 @pytest.fixture(scope="module")
 def site(kube: Kube) -> Iterator[Deployed]:
     """A site of its own: where people's servers are is not changed under running ones."""
     made = Deployed(kube, "apart", 30084)
-    made.base = f"http://{NAME}:{free_port()}"
+    made.base = f"http://{NAME}:{free_ports()}"
     commented = "  # public_url: https://jupyter.example.org/     # what people open, where an ingress speaks HTTPS\n"
     try:
         made.down()
