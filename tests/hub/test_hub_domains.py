@@ -106,7 +106,7 @@ def test_a_dead_server_is_told_of_at_its_host(hub: Hub) -> None:
     aino.wait_running("scip")
     own = [p for p in (hub.folder / "servers").glob("*.name") if p.read_text() == "aino-scip"]
     os.killpg(int(max(own, key=lambda p: p.stat().st_mtime).stem), signal.SIGKILL)
-    reply = requests.get(f"{hub.of('aino')}/user/aino/scip/lab", verify=hub.verify, timeout=10)
+    reply = aino.get(f"{hub.of('aino')}/user/aino/scip/lab")
     assert reply.status_code == 502
     assert "The server does not answer" in reply.text
     assert "Set-Cookie" not in reply.headers
@@ -126,15 +126,18 @@ def test_the_hubs_cookies_are_its_own_hosts(hub: Hub) -> None:
     told = {n for n in names if not n[0].startswith("__Host-")}
     assert {n[0] for n in names - told} == {
         "__Host-_xsrf", "__Host-jupyterhub-hub-login", "__Host-jupyterhub-session-id",
+        "__Host-courseyard-browser",
     }  # fmt: skip
     assert all((path, secure) == ("/", True) for _, _, path, secure in names)
-    # What servers see of the session changes with it, and is not it.
-    ((name, domain, _, _),) = told
-    assert (name, domain) == ("jupyterhub-session-id", f".{NAME}")
+    # What servers see of the session changes with it, and is not it; the key opens the proxy's door.
+    assert {(name, domain) for name, domain, _, _ in told} == {
+        ("jupyterhub-session-id", f".{NAME}"),
+        ("courseyard-key", f".{NAME}"),
+    }
     ids = {c.value for c in aino.cookies if c.name.endswith("jupyterhub-session-id")}
     assert len(ids) == 2
     aino.get("/hub/logout", headers={"Referer": f"{hub.base}/hub/home"})
-    assert {c.name for c in aino.cookies} == {"__Host-_xsrf"}
+    assert {c.name for c in aino.cookies} == {"__Host-_xsrf", "__Host-courseyard-browser"}
 
 
 def test_forms_of_other_hosts_are_refused(hub: Hub) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from sites import PASSWORD, Hub, Visitor, certificate
 from test_hub_browser import CHROMIUM
 from test_hub_domains import NAME
@@ -75,10 +76,10 @@ class Victim:
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
 
-    def log_in(self) -> None:
+    def log_in(self, name: str = "aino") -> None:
         self.page.goto(f"{self.hub.base}/hub/login")
-        self.page.get_by_label("Username").fill("aino")
-        self.page.get_by_label("Password").fill(PASSWORD.format("aino"))
+        self.page.get_by_label("Username").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD.format(name))
         self.page.get_by_role("button", name="Log in").click()
         self.page.wait_for_url(f"{self.hub.base}/hub/home")
 
@@ -172,10 +173,9 @@ def test_a_form_that_logs_in_as_another(victim: Make, site: str) -> None:
     assert aino.who() == ("Otso" if site == "stock" else "")
 
 
-@SITES
-def test_a_cookie_that_locks_out(victim: Make, site: str) -> None:
-    """A token of otso's before aino's own: the hub finds the wrong one, and no form works."""
-    aino = victim(site)
+def test_a_cookie_that_locks_out(victim: Make) -> None:
+    """A token of otso's before aino's own: the hub reads its own alone, and forms go on."""
+    aino = victim("ours")
     otso = aino.hub.visitor("otso")
     aino.log_in()
     aino.visit("otso")
@@ -186,7 +186,7 @@ def test_a_cookie_that_locks_out(victim: Make, site: str) -> None:
         aino.page.evaluate(
             "const f = document.getElementById('act'); f.action = '/hub/go/scip'; f.submit()"
         )
-    assert went.value.status == (403 if site == "stock" else 200)
+    assert went.value.status == 200
 
 
 def sent_to(aino: Victim, path: str) -> str:
@@ -228,9 +228,10 @@ def test_a_page_reads_its_own_host_alone(victim: Make) -> None:
     for address in (server, hub, f"{aino.hub.base}/hub/api/user", f"{aino.hub.base}/hub/token"):
         assert "TypeError" in aino.page.evaluate(read, address), address
     blind = (
-        f"() => fetch('{server}', {{mode: 'no-cors', credentials: 'include'}}).then(a => a.type)"
+        f"() => fetch('{server}', {{mode: 'no-cors', credentials: 'include'}})"
+        ".then(a => a.type, e => e.name)"
     )
-    assert aino.page.evaluate(blind) == "opaque"
+    assert aino.page.evaluate(blind) in ("opaque", "TypeError")
     aino.visit("aino")
     assert "JUPYTERHUB_API_TOKEN" in aino.page.evaluate(read, server)
 
@@ -262,11 +263,13 @@ def test_a_window_shows_its_own_host_alone(victim: Make) -> None:
         };
         frame.src = address; document.body.append(frame);
     })"""
-    refused = []
-    aino.page.on("console", lambda message: refused.append(message.text))
     for path in ("/hub/home", "/hub/login", "/hub/token", "/hub/logout"):
-        assert aino.page.evaluate(framed, f"{aino.hub.base}{path}") != "Aino"
-    assert sum("frame-ancestors" in text for text in refused) >= 3, refused
+        address = f"{aino.hub.base}{path}"
+        assert aino.page.evaluate(framed, address) != "Aino"
+        frame = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+        told = requests.get(address, headers=frame, verify=aino.hub.verify, timeout=10)
+        assert told.status_code == 403
+        assert "frame-ancestors 'none'" in told.headers["Content-Security-Policy"]
 
 
 def test_a_service_worker_stays_at_its_host(victim: Make) -> None:
@@ -275,6 +278,7 @@ def test_a_service_worker_stays_at_its_host(victim: Make) -> None:
     program = "addEventListener('fetch', e => e.respondWith(new Response('false form')))"
     page = f"{aino.hub.of('otso')}/user/otso/scip/lab"
     worker = f"{aino.hub.of('otso')}/user/otso/scip/answer?kind=text/javascript&body="
+    aino.log_in("otso")
     aino.page.goto(page)
     register = """async ([address, scope]) => {
         try { await navigator.serviceWorker.register(address, {scope}); }
@@ -286,6 +290,7 @@ def test_a_service_worker_stays_at_its_host(victim: Make) -> None:
     assert aino.page.evaluate(register, [address, "/user/otso/scip/"]) == "registered"
     for scope in (f"{aino.hub.base}/", f"{aino.hub.of('aino')}/user/aino/"):
         assert aino.page.evaluate(register, [address, scope]) == "SecurityError"
+    aino.context.clear_cookies()
     aino.page.goto(page)
     assert aino.page.inner_text("body") == "false form"
     aino.log_in()

@@ -509,7 +509,7 @@ def test_pam_asks_the_agent() -> None:
             asked.append(username)
             return password == "right"
 
-    runtime: Any = SimpleNamespace(agent=Agent())
+    runtime: Any = SimpleNamespace(agent=Agent(), site=Site())
     pam = authenticator_class("pam", runtime)()
     right = {"username": "Aino", "password": "right"}
     assert asyncio.run(pam.authenticate(None, right)) == "Aino"
