@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import requests
@@ -83,6 +83,11 @@ class Town:
     """One site; ``people`` names everybody in it, so that what is theirs is told from others'."""
 
     folder: Path
+    #: As a visitor asks for them (tests/hub/sites.py).
+    verify: ClassVar[bool] = True
+    prefix: ClassVar[str] = ""
+    host: ClassVar[str] = ""
+
     port: int
     people: dict[str, str] = field(default_factory=dict)  # what tests call them → username
     process: subprocess.Popen[str] | None = None
