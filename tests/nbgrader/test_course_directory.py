@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import require
 from tests.nbgrader.conftest import AS_ROOT, COURSE, Actor, Place
 from tests.nbgrader.test_single_user_server import hub as hub  # the fixture
 from tests.nbgrader.test_single_user_server import plan_of, start
@@ -215,6 +216,7 @@ def together(place: Place, piece: str) -> list[str]:
 
 def test_two_at_once_do_not_destroy_a_grade(place: Place) -> None:
     """The attack: nbgrader lets each remove what the other is at work on."""
+    require("root")  # two accounts, of which each may not write the other's files
     graded = submit(place, "maija").parents[2] / "autograded" / "maija" / WEEK / NOTEBOOK
     place.ada.nbgrader("autograde", WEEK)
     for _ in range(5):
@@ -231,6 +233,7 @@ def test_two_at_once_do_not_destroy_a_grade(place: Place) -> None:
 
 def test_nobody_else_works_on_it_meanwhile(place: Place, hub: str) -> None:
     """Feedback, a newer submission and formgrader's button wait; other submissions do not."""
+    require("root")  # it says who works on it: an ordinary account is one person
     submit(place, "maija", SLOW)
     submit(place, "omar")
     sent = place.exchange / COURSE / "inbound" / f"maija+{WEEK}+2099-01-01 10:00:00.000000 EET+x"
