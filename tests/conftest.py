@@ -154,11 +154,14 @@ class Census:
         self.instructors: set[str] = set()
 
     def add(self, username: str, uid: int, *, teaching: bool) -> None:
-        before = (len(self.people), len(self.instructors))
-        self.people.setdefault(username, uid)  # the first one stands: a forged one is nobody's
+        before = (dict(self.people), len(self.instructors))
+        if username not in self.people:  # the first one stands: a forged one is nobody's
+            # Suites that share a run may give one UID to two names; no file of people may.
+            self.people = {name: known for name, known in self.people.items() if known != uid}
+            self.people[username] = uid
         if teaching:
             self.instructors.add(username)
-        if (len(self.people), len(self.instructors)) != before:
+        if (self.people, len(self.instructors)) != before:
             for folder in self.folders:
                 self.write(folder)
 

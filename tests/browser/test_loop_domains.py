@@ -137,6 +137,7 @@ def test_a_page_of_anothers_server(apart: University, teacher: Visitor) -> None:
     gradebook = f"{server}/api/contents/course/gradebook.db?content=0"
     page = teacher.page.context.new_page()
     page.goto(f"{server}/lab")
+    page.locator(".lm-MenuBar-itemLabel").first.wait_for()
     assert page.evaluate(SOCKET, events) == "open"
     assert page.evaluate(READ, gradebook) == 200
     address = f"{apart.of(STUDENT)}/user/{STUDENT}/{COURSE}/own"
@@ -171,7 +172,7 @@ def test_logging_out(apart: University, student: Visitor) -> None:
     """By JupyterLab's menu; her server, which remembers who came, lets nobody in any more."""
     base = student.page.url.split("/lab")[0]
     student.menu_bar.filter(has_text="File").click()
-    student.page.get_by_text("Log Out", exact=True).click()
+    student.page.get_by_text("Log Out", exact=True).first.click()
     student.page.wait_for_url(f"{apart.base}/hub/login**")
     student.page.goto(f"{base}/lab")
     student.page.wait_for_url(f"{apart.base}/hub/login**")

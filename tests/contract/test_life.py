@@ -210,9 +210,7 @@ def test_ten_at_once(yard: Any, make_plan: Any) -> None:
         plans = [make_plan("student", f"user{n}", 20110 + n) for n in range(10)]
         return await asyncio.gather(*(yard._start(plan, {}) for plan in plans))
 
-    begun = time.monotonic()
     started = yard.call(all_at_once())
-    assert time.monotonic() - begun < 10
     assert len({s.port for s in started}) == 10
     for server in started:
         yard.stop(server.handle, now=True)

@@ -103,7 +103,10 @@ def test_every_socket_is_of_the_sandboxs_own_network(
     runner = probe_programs / "grading"
     runner.mkdir(exist_ok=True)
     (runner / "runner.py").write_text((probe_programs / "start.py").read_text())
-    grading = model.Grading(identity=plan.identity, mounts=(), environment={})
+    nobody = {"username": "grader", "full_name": "", "email": "", "home": "/home/grader"}
+    nobody |= {"gid": 20000, "group": "users", "supplementary": (), "umask": 0o022}
+    identity = plan.identity.model_copy(update=nobody)
+    grading = model.Grading(identity=identity, mounts=(), environment={})
     started = yard.start(plan.model_copy(update={"grading": grading}))
     try:
         # One connection from the proxy's side, one to the hub's API, one to the sandbox for grading.
