@@ -146,7 +146,10 @@ def test_servers_that_answer_without_end_through_the_proxy(
     try:
         neighbour.goes_on()
         time.sleep(2)
-        assert memory(proxy) < before[1] + 200 * MB
+        end = time.monotonic() + 20
+        while memory(proxy) > before[1] + 200 * MB:  # Go gives back a moment later
+            assert time.monotonic() < end, "it is not given back"
+            time.sleep(0.2)
         assert memory(hub) < before[0] + 60 * MB
         assert hostile.visitor.get("/user/aino/algo2026/plan").status_code == 200
     finally:
