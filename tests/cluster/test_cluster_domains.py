@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -19,6 +20,11 @@ from tests.browser.test_loop_domains import student, teacher  # noqa: F401
 from tests.cluster.deployed import Deployed
 from tests.cluster.rig import Kube
 from tests.hub.sites import free_ports
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("COURSEYARD_LONG"),
+    reason="a site of its own and the whole loop: COURSEYARD_LONG=1 runs it, before a release",
+)
 
 
 @pytest.fixture(scope="module")
