@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.pages import Visitor
 from tests.conftest import require
-from tests.hub.sites import free_ports
+from tests.hub.sites import certificate, free_ports
 
 _HERE = Path(__file__).parent
 #: Beside the tests; a second run under another account may not write there.
@@ -155,6 +155,9 @@ def running(
         base = f"https://{NAME}:{port}"
         hub["public_url"] = f"{base}/"
         tls = certificate(folder / "tls", NAME, f"*.{NAME}")
+        Path(tls["key"]).chmod(
+            0o644
+        )  # the proxy's account reads it; the folder above is the test's
         settings["proxy"] = settings.get("proxy", {}) | {"tls": tls}
     settings["hub"] |= {"port": port, **hub}
     site_file.write_text(yaml.safe_dump(settings, allow_unicode=True))
@@ -165,22 +168,6 @@ def running(
         yield University(folder, base, passwords, browser, folder / "storage")
     finally:
         stop(process)
-
-
-def certificate(folder: Path, *names: str) -> dict[str, str]:
-    """``proxy.tls`` with a new certificate for ``names``, which nobody trusts."""
-    folder.mkdir()
-    pair = {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=test", "-addext", f"subjectAltName={','.join(f'DNS:{name}' for name in names)}",
-         "-keyout", pair["key"], "-out", pair["certificate"]],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    Path(pair["key"]).chmod(
-        0o644
-    )  # the proxy's account reads it; the folder above is the test's own
-    return pair
 
 
 @pytest.fixture(scope="session")
