@@ -3,7 +3,8 @@
 The columns: nobody; the student ``otso``, whose server runs; ``aino``, an instructor of another
 course; ``pomo``, an administrator; and a program in otso's server, which shows the server's token at
 the servers' own door. An answer is a status, or where it leads (``login``; ``home``; ``opened``:
-otso's server; ``started``: the asker's own). ``-`` is not asked. What stands last is the body.
+otso's server; ``started``: the asker's own, which may run by then). ``-`` is not asked. What stands
+last is the body.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ _LEADS = {
     "/user/otso/algo2026/": "opened",
     "/hub/spawn-pending/{asker}/algo2026": "started",
     "/hub/spawn-pending/{asker}/secret": "started",
+    "/user/{asker}/secret/": "started",
 }
 
 
