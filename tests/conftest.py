@@ -244,10 +244,11 @@ class Yard:
         steps = [step async for step in self.client.start(plan, secrets)]
         return steps[-1]
 
+    def secrets(self) -> dict[str, str]:
+        return {"COURSEYARD_HUB_ADDRESS": f"127.0.0.1:{self.hub_port}"} if self.hub_port else {}
+
     def start(self, plan: Any, **secrets: str) -> Inside:
-        if self.hub_port:
-            secrets.setdefault("COURSEYARD_HUB_ADDRESS", f"127.0.0.1:{self.hub_port}")
-        started = self.call(self._start(plan, secrets))
+        started = self.call(self._start(plan, self.secrets() | secrets))
         return Inside(started.handle, started.port)
 
     def unreachable(self, neighbour: Inside) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.cluster.rig import Kube
+from tests.hub.sites import Reached
 
 #: Courses that cannot run, each for another reason.
 ODD_COURSES = {
@@ -29,7 +30,7 @@ ODD_COURSES = {
 }
 
 
-class Deployed:
+class Deployed(Reached):
     """One site; its storage is a folder of this machine that all nodes see."""
 
     def __init__(self, kube: Kube, namespace: str, node_port: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from courseyard.agent.client import AgentClient
 from courseyard.backends.base import ExitReason, Progress, Started
 from courseyard.errors import AgentDownError, AgentRefusedError, StorageError, UnsupportedError
 
@@ -113,6 +114,26 @@ def test_agent_restart_finds_servers_again(yard: Any, make_plan: Any) -> None:
     yard.stop(inside.handle)
     assert yard.poll(inside.handle).reason is ExitReason.STOPPED
     assert processes_of(yard, inside.handle) == []
+
+
+def test_a_start_waits_for_an_agent_that_comes_back(yard: Any, make_plan: Any) -> None:
+    yard.down()
+    start = asyncio.run_coroutine_threadsafe(yard._start(make_plan(), yard.secrets()), yard.loop)
+    time.sleep(0.5)
+    assert not start.done()
+    yard.up()
+    assert yard.poll(start.result(90).handle) is None
+    yard.stop(start.result().handle, now=True)
+
+
+def test_a_start_does_not_wait_for_ever(yard: Any, make_plan: Any) -> None:
+    yard.down()
+    try:
+        impatient = AgentClient(yard.folder / "state" / "run" / "agent.sock", away=0.5)
+        with pytest.raises(AgentDownError):
+            yard.call(impatient.ensure_storage(make_plan().storage))
+    finally:
+        yard.up()
 
 
 def test_cancelled_start_leaves_nothing(yard: Any, make_plan: Any) -> None:

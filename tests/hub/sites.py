@@ -118,7 +118,20 @@ def free_ports() -> int:
     raise RuntimeError("no free ports")
 
 
-class Hub:
+class Reached:
+    """Where a site is reached, and how: what a visitor needs to know of it."""
+
+    base: str
+    host = ""  # people's servers are at hosts below it, where it is set
+    prefix = ""
+    verify: bool | str = True
+
+    def of(self, username: str) -> str:
+        """Where a person's servers are."""
+        return self.base.replace(self.host, f"{username}.{self.host}") if self.host else self.base
+
+
+class Hub(Reached):
     """A site in ``folder`` with its running hub and proxy.
 
     Args:
@@ -137,7 +150,7 @@ class Hub:
         scheme = "https" if "tls" in settings.get("proxy", {}) else "http"
         self.base = f"{scheme}://{host or '127.0.0.1'}:{self.port}"
         chain = settings["proxy"]["tls"]["certificate"] if host and scheme == "https" else ""
-        self.verify: bool | str = chain or scheme == "http"
+        self.verify = chain or scheme == "http"
         if host:
             path = settings.get("hub", {}).get("base_url", "/")
             own = {"subdomains": True, "public_url": f"{self.base}{path}"}
@@ -239,10 +252,6 @@ class Hub:
     def log(self) -> str:
         return (self.folder / "hub.log").read_text(errors="replace")
 
-    def of(self, username: str) -> str:
-        """Where a person's servers are."""
-        return self.base.replace(self.host, f"{username}.{self.host}") if self.host else self.base
-
     def visitor(self, username: str | None = None) -> Visitor:
         visitor = Visitor(self)
         if username:
@@ -253,7 +262,7 @@ class Hub:
 class Visitor(requests.Session):
     """A browser without JavaScript."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Reached) -> None:
         super().__init__()
         self.trust_env = False
         self.verify = hub.verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -17,19 +18,26 @@ from courseyard.plan.model import ServerPlan, StorageNeed
 _SHORT = 10.0  # seconds for questions
 _STOP = 60.0  # seconds for a stop, which asks the server first
 _STEP = 120.0  # seconds between two lines of a start
+_AWAY = 15.0  # seconds: an agent that is started again is back by then
 
 
 class AgentClient(Backend):
-    """Asks the agent at ``socket``; one connection per request, so nothing outlives a hub."""
+    """Asks the agent at ``socket``; one connection per request, so nothing outlives a hub.
 
-    def __init__(self, socket: Path) -> None:
+    Args:
+        away: for how many seconds what a person waits for anyway, a start, looks for an agent that is
+            not there: it may just be starting itself.
+    """
+
+    def __init__(self, socket: Path, away: float = _AWAY) -> None:
         self._socket = socket
+        self._away = away
 
     async def start(
         self, plan: ServerPlan, secrets: Mapping[str, str]
     ) -> AsyncIterator[Progress | Started]:
         request = protocol.Start(plan=plan, secrets=dict(secrets))
-        async with aclosing(self._ask(request, _STEP)) as answers:
+        async with aclosing(self._ask(request, _STEP, self._away)) as answers:
             async for answer in answers:
                 match answer:
                     case protocol.ProgressAnswer():
@@ -60,7 +68,7 @@ class AgentClient(Backend):
             AgentError: the agent does not answer or refused.
         """
         request = protocol.EnsureStorage(needs=tuple(needs))
-        return tuple(self._value(await self._one(request, _STOP)))
+        return tuple(self._value(await self._one(request, _STOP, self._away)))
 
     async def pam_login(self, username: str, password: str) -> bool:
         """Whether PAM lets the person in."""
@@ -81,22 +89,32 @@ class AgentClient(Backend):
             raise AgentError("The agent's answer makes no sense.", detail=repr(answer))
         return answer.value
 
-    async def _one(self, request: protocol.Request, timeout: float) -> protocol.Answer:
-        async with aclosing(self._ask(request, timeout)) as answers:
+    async def _one(
+        self, request: protocol.Request, timeout: float, away: float = 0
+    ) -> protocol.Answer:
+        async with aclosing(self._ask(request, timeout, away)) as answers:
             async for answer in answers:
                 return answer
         raise self._down("it closed the connection")
 
+    async def _connected(self, away: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        until = time.monotonic() + away
+        while True:
+            try:
+                return await asyncio.open_unix_connection(str(self._socket), limit=protocol.LONGEST)
+            except (ConnectionRefusedError, FileNotFoundError):
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(0.2)
+
     async def _ask(
-        self, request: protocol.Request, timeout: float
+        self, request: protocol.Request, timeout: float, away: float
     ) -> AsyncGenerator[protocol.Answer, None]:
         """Send ``request``; the answers as they come. Closing this cancels a start."""
         writer = None
         try:
-            async with asyncio.timeout(_SHORT):
-                reader, writer = await asyncio.open_unix_connection(
-                    str(self._socket), limit=protocol.LONGEST
-                )
+            async with asyncio.timeout(_SHORT + away):
+                reader, writer = await self._connected(away)
                 writer.write(_line(request))
                 await writer.drain()
             while True:
