@@ -259,6 +259,32 @@ def test_nobody_else_works_on_it_meanwhile(place: Place, hub: str) -> None:
     assert (found["maija"], found["omar"]) == (5, 5), "it cost that submission alone"
 
 
+def test_pages_of_students_run_nothing_in_the_formgrader(place: Place, hub: str) -> None:
+    """Submissions, what lies beside them, and answers that are called pages (test_students_html.py)."""
+    folder = submit(place, "maija")
+    for name in ("page.html", "drawing.svg", "text.pdf"):
+        put(place.ada, folder / name, "<script>alert(1)</script>")
+    place.ada.nbgrader("autograde", WEEK, "--student=maija")
+    server = start(place.ada, hub, plan_of(place, "instructor"))
+    try:
+        (found,) = json.loads(server.get(f"formgrader/api/submitted_notebooks/{WEEK}/sorting")[1])
+        work = f"formgrader/submissions/{found['id']}"
+        status, page, _ = server.get(f"{work}/")
+        assert status == 200
+        assert '<head><meta http-equiv="Content-Security-Policy" content="script-src' in page
+        for path, apart in (
+            (f"{work}/page.html", True),
+            (f"{work}/drawing.svg", True),
+            (f"{work}/text.pdf", False),
+            (f"formgrader/api/submitted_notebooks/{WEEK}/sorting", True),
+        ):
+            status, _, headers = server.get(path)
+            assert status == 200, path
+            assert headers["Content-Security-Policy"].endswith("; sandbox") == apart, path
+    finally:
+        server.stop()
+
+
 def test_the_lock_of_a_process_that_was_killed_goes_by_itself(place: Place) -> None:
     submit(place, "maija", "import time; time.sleep(600)")
     words = [*place.ada.as_myself(), "nbgrader", "autograde", WEEK]

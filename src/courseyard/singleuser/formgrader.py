@@ -1,4 +1,4 @@
-"""Two mendings of nbgrader 0.9's formgrader, as a page of its own under a hub and offline."""
+"""Mendings of nbgrader 0.9's formgrader, as a page of its own under a hub and offline."""
 
 # mypy: disable-error-code="misc, import-not-found, attr-defined, untyped-decorator"
 # Jupyter and nbgrader are the image's: they have no types here.
@@ -9,21 +9,22 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
-from nbconvert.exporters import HTMLExporter
 from nbgrader.server_extensions.formgrader import handlers
 from tornado import web
+
+from . import studentwork
 
 #: What nbconvert's macro writes when it is called without an address (base/mathjax.html.j2);
 #: nbgrader's template calls it so, whatever ``HTMLExporter.mathjax_url`` says.
 _PUBLIC_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"
 
 #: Formgrader waits for MathJax before its keyboard works; this stands in where there is none.
-_NO_MATHJAX = """<script>
+_NO_MATHJAX = """
 window.MathJax = window.MathJax || {Hub: {
   Config: () => {}, Queue: () => {}, Typeset: () => {},
   Startup: {signal: {Interest: call => window.addEventListener("load", () => call("End"))}}
 }};
-</script>"""
+"""
 
 #: In a tab of its own, links to folders lacked the server's prefix (static/js/utils.js, linkTo).
 _LINKS = """
@@ -47,8 +48,8 @@ class UtilsHandler(JupyterHandler):
         self.finish(text + _LINKS % self.folders)
 
 
-class LocalMathJax(HTMLExporter):
-    """Pages that ask no other host for MathJax."""
+class LocalMathJax(studentwork.StudentWork):
+    """Pages of students' work that ask no other host for MathJax."""
 
     def __init__(self, mathjax: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -56,21 +57,29 @@ class LocalMathJax(HTMLExporter):
 
     def from_notebook_node(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
         html, resources = super().from_notebook_node(*args, **kwargs)
-        return localise(html, self.mathjax), resources
+        return localise(html, self.mathjax, self.nonce), resources
 
 
-def localise(html: str, mathjax: str) -> str:
-    """``html`` with its first public MathJax script replaced by ``mathjax``, or by a stand-in."""
-    start = html.find(f'<script src="{_PUBLIC_MATHJAX}')
+def localise(html: str, mathjax: str, nonce: str) -> str:
+    """``html`` with its first public MathJax script replaced by ``mathjax``, or by a stand-in.
+
+    Args:
+        html: a page of :class:`~courseyard.singleuser.studentwork.StudentWork`.
+        mathjax: the address of MathJax here; empty where there is none.
+        nonce: what the page's scripts show to run.
+    """
+    begin = f'<script nonce="{nonce}"'
+    start = html.find(f'{begin} src="{_PUBLIC_MATHJAX}')
     end = html.find("</script>", start)
     if start < 0 or end < 0:
         return html
-    script = f'<script src="{mathjax}"></script>' if mathjax else _NO_MATHJAX
-    return html[:start] + script + html[end + len("</script>") :]
+    script = f'{begin} src="{mathjax}">' if mathjax else f"{begin}>{_NO_MATHJAX}"
+    return html[:start] + script + html[end:]
 
 
 def prepare(app: Any) -> None:
     """Before the extensions load: the first handler of an address answers."""
+    studentwork.prepare()
     folders = "/lab/tree" if "/lab" in app.default_url else "/tree"
     address = url_path_join(app.base_url, "formgrader/static/js/utils.js")
     app.web_app.add_handlers(".*$", [(address, UtilsHandler, {"folders": folders})])
