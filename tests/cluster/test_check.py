@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -390,7 +391,11 @@ def test_whoever_may_only_look(yard: Deployed, whole: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_check_that_is_interrupted(yard: Deployed, whole: Path, how: signal.Signals) -> None:
     words, more = command(yard, whole), environment(yard)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=more) as process:
+    # A program that a script starts by `&` ignores SIGINT, and what it starts ignores it as well.
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=more, preexec_fn=heeds
+    ) as process:
         try:
             yard.wait(lambda: probe_pods(yard), 60, "pods of the probe")
             process.send_signal(how)
