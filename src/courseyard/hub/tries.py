@@ -3,8 +3,9 @@ the hub that checks one (``authenticators.KnownPeople``).
 
 What counts is a try that fails. A class that logs in from one address in the same minute is many
 who succeed, so an address has many tries and a name few. Whoever keeps guessing at a name would
-keep its owner out too; so a browser that has logged in with that name before shows a cookie, and
-has tries of its own
+keep its owner out too; so a name has few tries at each address and more in all, which takes many
+addresses to use up, and a browser that has logged in with that name before shows a cookie, and has
+tries of its own
 (owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies).
 """
 
@@ -22,7 +23,8 @@ from secrets import token_bytes
 from courseyard.errors import DeniedError
 
 #: (tries at once, seconds after which there is one more)
-BY_NAME = (10, 30.0)
+BY_NAME = (10, 30.0)  # at one address
+BY_NAME_EVERYWHERE = (60, 10.0)
 BY_ADDRESS = (300, 3.0)
 _SLOTS = 1 << 16
 #: Of IPv6 one person has a whole network of this prefix.
@@ -86,6 +88,7 @@ class Tries:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._names = Slots(*BY_NAME, clock)
+        self._everywhere = Slots(*BY_NAME_EVERYWHERE, clock)
         self._addresses = Slots(*BY_ADDRESS, clock)
         self._browsers = Slots(*BY_NAME, clock)
 
@@ -103,15 +106,16 @@ class Tries:
         if browser is not None and not self._browsers.take(browser):
             return Try(((self._browsers, browser),))
         network = _network(address)
-        taken = [(self._addresses, network)]
-        if wait := self._addresses.take(network):
-            raise TooManyTriesError(wait)
+        wanted = [(self._addresses, network)]
         if name is not None:
-            if wait := self._names.take(name):
-                self._addresses.give_back(network)
+            wanted += [(self._names, f"{name}\n{network}"), (self._everywhere, name)]
+        taken = Try(())
+        for slots, who in wanted:
+            if wait := slots.take(who):
+                taken.give_back()
                 raise TooManyTriesError(wait)
-            taken.append((self._names, name))
-        return Try(tuple(taken))
+            taken = Try((*taken.taken, (slots, who)))
+        return taken
 
 
 def _network(address: str) -> str:
