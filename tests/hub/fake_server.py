@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,20 @@ ORIGIN = {
     "Secure-Session-Registration": '(ES256);path="start"',
     "X-Own": "1",
 }
+#: Cookies by name: those of the server's own path, and others.
+COOKIES = (
+    f"own=1; Path={PREFIX}",
+    "all-own=1; path=/user/otso/; HttpOnly",
+    "bare=1",
+    f"domain=1; Path={PREFIX}; Domain=localhost",
+    "origin=1; Path=/",
+    "hub=1;Path=/hub/",
+    "other=1; Path=/user/maija/",
+    "longer=1; Path=/user/otsonen/",
+    f"twice=1; Path={PREFIX}; Path=/",
+    "escaped=1; Path=/%75ser/maija/",
+)
+GO_ON = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -45,6 +60,27 @@ class Handler(BaseHTTPRequestHandler):
             self.reply("application/json", json.dumps(dict(os.environ)))
         elif path == f"{PREFIX}origin":
             self.reply("text/plain", "", ORIGIN)
+        elif path == f"{PREFIX}cookies":
+            upgrade = self.headers.get("Upgrade")
+            self.send_response(101 if upgrade else 200)
+            if upgrade:
+                self.send_header("Upgrade", upgrade)
+                self.send_header("Connection", "Upgrade")
+            for cookie in COOKIES:
+                self.send_header("Set-Cookie", cookie)
+            self.end_headers()
+            self.wfile.write(b"It runs")
+            self.close_connection = True
+        elif path == f"{PREFIX}stream":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"first\n")
+            GO_ON.wait(20)
+            self.wfile.write(b"last\n" if GO_ON.is_set() else b"nobody heard the first\n")
+            self.close_connection = True
+        elif path == f"{PREFIX}go-on":
+            GO_ON.set()
+            self.reply("text/plain", "")
         elif path == f"{PREFIX}answer":
             # A person's program answers what it wants.
             asked = parse_qs(self.path.partition("?")[2])

@@ -203,7 +203,10 @@ class Hub(Reached):
         static = write_static(load_site(self.folder))
         with (self.folder / "proxy.log").open("ab") as log:
             self.proxy = subprocess.Popen(
-                [program("traefik"), "--configfile", str(static)], stdout=log, stderr=log
+                [program("traefik"), "--configfile", str(static)],
+                stdout=log,
+                stderr=log,
+                cwd=static.parent,
             )
 
     def start_hub(self) -> None:

@@ -87,6 +87,7 @@ def test_without_the_lock_the_door_is_open(own_hub: Callable[..., Hub]) -> None:
     assert RUNS in bare(hub).text
     headers = bare(hub, f"{SERVER}origin").headers
     assert [name for name in STRIPPED if name in headers] == list(STRIPPED)
+    assert len(cookies_of(bare(hub, f"{SERVER}cookies"))) == 10
 
 
 def test_what_opens_it(hub: Hub, otso: Visitor) -> None:
@@ -154,6 +155,31 @@ def test_headers_of_the_origin_are_stripped(hub: Hub, otso: Visitor) -> None:
     headers = otso.get(f"{SERVER}origin").headers
     assert headers["X-Own"] == "1"
     assert [name for name in STRIPPED if name in headers] == []
+
+
+def cookies_of(reply: requests.Response) -> list[str]:
+    return [line.partition("=")[0] for line in reply.raw.headers.getlist("Set-Cookie")]
+
+
+def test_cookies_of_other_paths_are_stripped(hub: Hub, otso: Visitor) -> None:
+    """Also where a WebSocket is answered: browsers take its cookies too."""
+    assert cookies_of(otso.get(f"{SERVER}cookies")) == ["own", "all-own", "bare"]
+    upgrade = {
+        "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    reply = otso.get(f"{SERVER}cookies", headers=upgrade, stream=True)
+    assert reply.status_code == 101
+    assert cookies_of(reply) == ["own", "all-own", "bare"]
+    reply.close()
+
+
+def test_a_stream_is_not_held_back(hub: Hub, otso: Visitor) -> None:
+    """The proxy's plugin hands on what a server writes at once."""
+    lines = otso.get(f"{SERVER}stream", stream=True).iter_lines(chunk_size=1)
+    assert next(lines) == b"first"
+    otso.get(f"{SERVER}go-on")
+    assert next(lines) == b"last"
 
 
 def test_each_log_in_has_a_key(hub: Hub, otso: Visitor) -> None:

@@ -94,7 +94,7 @@ async def test_told_at_once_and_to_none_but_proxies(tmp_path: Path, port: int) -
 async def test_a_route_is_there_when_every_proxy_was_told(tmp_path: Path, port: int) -> None:
     proxy = await make(tmp_path)
     proxy.complete = True
-    await proxy.answer("198.51.100.8")
+    await proxy.answer("198.51.100.8", True)
     await proxy.heard("198.51.100.8", proxy.version)
     adding = asyncio.create_task(proxy.add_route("/user/ada/algo/", "http://198.51.100.1:1", {}))
     await asyncio.sleep(0.3)
@@ -114,7 +114,7 @@ async def test_changes_shortly_after_one_another_are_told_together(
 
     async def asking() -> None:
         while True:
-            version, text = await proxy.answer("198.51.100.8")
+            version, text = await proxy.answer("198.51.100.8", True)
             told.append(len(routers((200, json.loads(text)))))
             await proxy.heard("198.51.100.8", version)
 
@@ -132,13 +132,28 @@ async def test_changes_shortly_after_one_another_are_told_together(
     assert len(told) <= 3
 
 
+async def test_a_proxy_of_a_version_before_goes_on_without_the_plugin(
+    tmp_path: Path, port: int
+) -> None:
+    """Traefik drops a route whose plugin it does not have."""
+    proxy = await make(tmp_path)
+    proxy.complete = True
+    await proxy.add_route("/user/ada/algo/", "http://198.51.100.1:1", {"user": "ada"})
+    _, text = await proxy.answer("198.51.100.8", False)
+    assert "plugin" not in text.decode()
+    assert "cookies" not in text.decode()
+    _, text = await proxy.answer("198.51.100.8", True)
+    found = json.loads(text)["http"]["middlewares"]
+    assert found["courseyard-server-cookies"] == {"plugin": {"cookies": {"users": "/user/"}}}
+
+
 async def test_a_proxy_that_went_away_holds_up_nobody(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "_FORGET", 0.3)
     proxy = await make(tmp_path)
     proxy.complete = True
-    await proxy.answer("198.51.100.8")
+    await proxy.answer("198.51.100.8", True)
     await asyncio.sleep(0.4)
     await asyncio.wait_for(proxy.add_route("/user/ada/algo/", "http://198.51.100.1:1", {}), 2)
 
@@ -151,13 +166,13 @@ async def test_routes_outlive_the_hub(
     proxy.dynamic_config_handler.write()
     monkeypatch.setattr(served, "PORT", free_port())
     again = await make(tmp_path)
-    assert "PathPrefix(`/user/ada/algo/`)" in json.dumps(again.configuration())
+    assert "PathPrefix(`/user/ada/algo/`)" in json.dumps(again.configuration(True))
 
 
 async def test_a_damaged_copy_of_the_routes_is_none(tmp_path: Path, port: int) -> None:
     (tmp_path / "hub.json").write_text('{"http": ')
     proxy = await make(tmp_path)
-    assert "/user/" not in json.dumps(proxy.configuration())
+    assert routers((200, proxy.configuration(True))) == []
 
 
 async def test_routes_are_written_once_for_many_changes(

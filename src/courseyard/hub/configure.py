@@ -79,6 +79,7 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     else:
         _machine(c, places)
     c.KeyedProxy.keys = runtime.keys
+    c.KeyedProxy.users = f"{runtime.places.base_url}user/"
     _people(c, runtime)
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")

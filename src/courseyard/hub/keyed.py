@@ -18,13 +18,14 @@ from typing import Any
 from jupyterhub.app import JupyterHub
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from traitlets import Any as AnyTrait
-from traitlets import default
+from traitlets import Unicode, default
 
 from courseyard.hub.keys import Keys
+from courseyard.hub.proxy import PLUGIN
 
-_STRIP = "courseyard-server"
+_SERVER = "courseyard-server"
 #: What a server says about the whole origin to a browser, which keeps it. Where a link's address ends
-#: (`Location`), what one page may do (its policies) and cookies are a server's own.
+#: (`Location`), what one page may do (its policies) and cookies of its path are a server's own.
 STRIPPED = (
     "Alt-Svc",
     "Clear-Site-Data",
@@ -61,20 +62,38 @@ def lock(router: dict[str, Any], cookie: str, keys: Iterable[str]) -> dict[str, 
         "rule": f"({path}) && ({who})",
         # As without the rest: Traefik takes the longest rule first.
         "priority": len(path),
-        "middlewares": [_STRIP],
+        "middlewares": [_SERVER],
     }
+
+
+def middlewares(users: str, *, cookies: bool = True) -> dict[str, Any]:
+    """What the proxy does with all that people's servers answer.
+
+    Args:
+        users: the path of all servers, such as ``/user/``.
+        cookies: whether the proxy has our plugin, which holds cookies to their server's path.
+    """
+    headers = {"customResponseHeaders": dict.fromkeys(STRIPPED, "")}
+    chain = [f"{_SERVER}-headers", *([f"{_SERVER}-cookies"] if cookies else [])]
+    found: dict[str, Any] = {
+        _SERVER: {"chain": {"middlewares": chain}},
+        f"{_SERVER}-headers": {"headers": headers},
+    }
+    if cookies:
+        found[f"{_SERVER}-cookies"] = {"plugin": {PLUGIN: {"users": users}}}
+    return found
 
 
 class KeyedProxy(TraefikFileProviderProxy):
     """The official class, with a lock on the routes of people's servers."""
 
     keys = AnyTrait(help="People's keys.").tag(config=True)
+    users = Unicode("/user/", help="The path of all servers.").tag(config=True)
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:
         found: dict[str, Any] = super()._load_dynamic_config()
-        headers = {"customResponseHeaders": dict.fromkeys(STRIPPED, "")}
-        found["http"].setdefault("middlewares", {})[_STRIP] = {"headers": headers}
+        found["http"].setdefault("middlewares", {}).update(middlewares(self.users))
         # Routes of the last hub, which may have been one of a version without keys.
         for name, route in found["jupyterhub"]["routes"].items():
             found["http"]["routers"][name] = self._router(route)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,16 @@ API_ENTRY = "hub-api"
 STATIC_FILE = "traefik.yaml"
 HUB_ROUTES = "hub.yaml"
 OWN_ROUTES = "courseyard.yaml"
+#: Ours for Traefik, which interprets its source: people's servers set cookies of their own path alone.
+PLUGIN = "cookies"
 _ACME = "acme"
+_PLUGINS = Path(__file__).with_name("plugins")
 
 
 def write_static(site: Site) -> Path:
-    """Write both of our files; returns the one for ``traefik --configfile``.
+    """Write both of our files and the plugin; returns the one for ``traefik --configfile``.
+
+    Traefik is to be started in the folder of that file.
 
     Raises:
         SettingsError: the site's TLS settings do not fit together, or a file is missing.
@@ -37,6 +43,8 @@ def write_static(site: Site) -> Path:
     _check_tls(site)
     places.make()
     _write(places.routes_dir / OWN_ROUTES, dynamic_configuration(site))
+    # Traefik looks for them below the folder in which it is started.
+    shutil.copytree(_PLUGINS, places.proxy_dir / "plugins-local" / "src", dirs_exist_ok=True)
     static = places.proxy_dir / STATIC_FILE
     _write(static, static_configuration(site))
     return static
@@ -73,6 +81,11 @@ def static_configuration(site: Site) -> dict[str, Any]:
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "WARN"},
         "api": {},
+        # Without it no server would answer, so Traefik had better not start.
+        "experimental": {
+            "abortOnPluginFailure": True,
+            "localPlugins": {PLUGIN: {"moduleName": f"courseyard/{PLUGIN}"}},
+        },
         "entryPoints": {ENTRY: entry, API_ENTRY: {"address": f"127.0.0.1:{places.proxy_api_port}"}},
         "providers": {
             "providersThrottleDuration": "0s",

@@ -28,7 +28,7 @@ from traitlets import Any as AnyTrait
 from traitlets import default, observe
 
 from courseyard.hub import proxy as own
-from courseyard.hub.keyed import KeyedProxy
+from courseyard.hub.keyed import KeyedProxy, middlewares
 from courseyard.hub.statefile import StateFile
 
 PORT = 8082
@@ -60,7 +60,8 @@ class ServedRoutesProxy(KeyedProxy):
         self._heard = asyncio.Condition()  # a proxy has got an answer
         #: Address of a proxy → when it last asked, and the version it was told.
         self._asked: dict[str, tuple[float, int]] = {}
-        self._text: tuple[int, bytes] = (-1, b"")  # a version, and what proxies are told of it
+        #: A version, and what proxies are told of it, with our plugin and without.
+        self._texts: tuple[int, dict[bool, bytes]] = (-1, {})
         self._texted = 0.0  # when that was made
 
     @default("dynamic_config_handler")
@@ -121,20 +122,28 @@ class ServedRoutesProxy(KeyedProxy):
         async with self._changed:
             self._changed.notify_all()
 
-    async def answer(self, address: str) -> tuple[int, bytes]:
-        """What a proxy is told now, or once it changes; the version and the JSON of it."""
+    async def answer(self, address: str, cookies: bool) -> tuple[int, bytes]:
+        """What a proxy is told now, or once it changes; the version and the JSON of it.
+
+        Args:
+            address: the proxy's.
+            cookies: whether it has our plugin. One of a version before has not, and goes on without.
+        """
         told = self._asked.get(address, (0.0, -1))[1]
         self._asked[address] = (time.monotonic(), told)
         if told == self.version:
             async with self._changed:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), _HOLD)
-        if self._text[0] != self.version:
+        if self._texts[0] != self.version:
             await self._gather()
-        if self._text[0] != self.version:  # once for all proxies
-            self._text = (self.version, json.dumps(self.configuration()).encode())
+        if self._texts[0] != self.version:
+            self._texts = (self.version, {})
             self._texted = time.monotonic()
-        return self._text
+        version, texts = self._texts
+        if cookies not in texts:  # once for all proxies
+            texts[cookies] = json.dumps(self.configuration(cookies)).encode()
+        return version, texts[cookies]
 
     async def _gather(self) -> None:
         """Wait for more changes when the last were told just now."""
@@ -148,10 +157,13 @@ class ServedRoutesProxy(KeyedProxy):
         async with self._heard:
             self._heard.notify_all()
 
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self, cookies: bool) -> dict[str, Any]:
         """Traefik's dynamic configuration: the hub's routes and what stands beside them."""
         ours = own.dynamic_configuration(self.site)["http"]
-        theirs = self.dynamic_config["http"]
+        theirs = {
+            **self.dynamic_config["http"],
+            "middlewares": middlewares(self.users, cookies=cookies),
+        }
         http = {
             part: {**theirs.get(part, {}), **ours.get(part, {})}
             for part in ("routers", "services", "middlewares")
@@ -167,7 +179,7 @@ class ServedRoutesProxy(KeyedProxy):
 
 
 class RoutesHandler(RequestHandler):
-    """``GET /routes`` with the proxies' token."""
+    """``GET /routes?plugin=cookies`` with the proxies' token."""
 
     def initialize(self, proxy: ServedRoutesProxy, token: str) -> None:
         self.proxy = proxy
@@ -180,7 +192,8 @@ class RoutesHandler(RequestHandler):
         if not self.proxy.complete:
             raise HTTPError(503)  # Traefik keeps what it has
         address = self.request.remote_ip or ""
-        version, text = await self.proxy.answer(address)
+        cookies = own.PLUGIN in self.get_query_arguments("plugin")
+        version, text = await self.proxy.answer(address, cookies)
         self.set_header("Content-Type", "application/json")
         with suppress(StreamClosedError):  # a proxy that ends in the middle has heard nothing
             await self.finish(text)

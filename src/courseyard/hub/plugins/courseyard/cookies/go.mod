@@ -1,0 +1,3 @@
+module courseyard/cookies
+
+go 1.22
