@@ -1,25 +1,29 @@
 """Carries the connections of one server: from outside to its port, from its relay's port to the hub.
 
-Run as ``python -I -S carrier.py WANTED`` beside a server, in two processes. The first one stays in
-the machine's network namespace; the second one enters the server's. Each listens on its own side and
-connects on the other, so what a server accepts or connects was made in the server's namespace,
-and of the machine's only bytes come in. No program of the server sees these processes: they are
-outside of its PID namespace. Bytes are copied, three system calls a message. Read a megabyte at once,
-much data costs within a fifth of what splice(2) takes, which made short messages slower.
+Two processes beside a server do it. The first one stays in the machine's network namespace; the
+second one enters the server's. Each listens on its own side and connects on the other, so what a
+server accepts or connects was made in the server's namespace, and of the machine's only bytes come in.
+No program of the server sees these processes: they are outside of its PID namespace. Bytes are copied,
+three system calls a message: with a megabyte at once splice(2) saves a fifth of the processor time of
+much data, and it makes short messages slower.
 
-It needs nobody: it goes on without the agent and ends with the server. Alone in processes, because
-a user namespace can be entered by one thread alone. Standard library only: it starts with each server.
+They need nobody: they go on without the agent and end with the server. Processes and not threads,
+because a user namespace can be entered by one thread alone.
 
-``WANTED`` is an object in JSON: ``server``, a pidfd of the server; ``entrance``, a listening socket
-outside, or null; ``port``, which the server listens on; ``hub``, address and port, or null; ``relay``,
-the port at which servers find the hub; ``uid`` to be when root runs it. On its standard output it
-says ``ok``, or what failed.
+``python -I -S carrier.py CHANNEL`` is what carriers are forked from: Python starts once, and they
+share its memory. It ends when nobody holds the other end of CHANNEL, a Unix socket of packets; carriers
+go on. A request is an object in JSON: ``port``, which the server listens on; ``hub``, address and
+port, or null; ``relay``, the port at which servers find the hub; ``uid`` to be when root runs it;
+``cgroup``, folders of control groups to be in. With it come descriptors: a Unix socket for the answers,
+a pidfd of the server, and a listening socket outside, or none. The answers are the carrier's pid, and
+then ``ok``, or what failed. Standard library only, and no thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -35,6 +39,7 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # setns(2)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38  # prctl(2)
 CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 NOBODY = 65534  # GID
+LONGEST = 64 * 1024  # bytes of a request
 LOOPBACK = "127.0.0.1"
 IN, OUT = 1000, 64  # connections at once
 AT_ONCE = 64  # accepted before others have their turn
@@ -255,12 +260,14 @@ def inside(wanted: dict[str, Any], channel: socket.socket, parent: int) -> None:
         Carrier(entrance, (LOOPBACK, wanted["port"]), IN).run([wanted["server"]])
 
 
-def outside(wanted: dict[str, Any], channel: socket.socket, child: int) -> None:
+def outside(
+    wanted: dict[str, Any], channel: socket.socket, child: int, answers: socket.socket
+) -> None:
     """The process in the machine's network namespace."""
     said, listeners, _, _ = socket.recv_fds(channel, 1024, 1)
     channel.close()
     if said != b"ok":
-        os.write(1, said)
+        answers.send(said)
         return
     drop(wanted["uid"])
     ends = [wanted["server"]]
@@ -269,8 +276,8 @@ def outside(wanted: dict[str, Any], channel: socket.socket, child: int) -> None:
     else:
         os.close(wanted["entrance"])
         ends.append(os.pidfd_open(child))
-    os.write(1, said)
-    os.dup2(0, 1)
+    answers.send(said)
+    answers.close()
     if wanted["hub"]:
         address, port = wanted["hub"]
         Carrier(socket.socket(fileno=listeners[0]), (address, port), OUT).run(ends)
@@ -278,21 +285,58 @@ def outside(wanted: dict[str, Any], channel: socket.socket, child: int) -> None:
         select.select(ends, [], [])
 
 
-def main() -> None:
-    wanted = json.loads(sys.argv[1])
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent = os.getpid()
-    child = os.fork()
+def carry(wanted: dict[str, Any], answers: socket.socket) -> None:
+    """All that a carrier does, from its fork to its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    answers.send(str(os.getpid()).encode())
+    try:
+        for folder in wanted["cgroup"]:
+            with open(f"{folder}/cgroup.procs", "w") as file:
+                file.write("0")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent, child = os.getpid(), os.fork()
+    except OSError as error:
+        answers.send(f"{type(error).__name__}: {error}".encode())
+        return
     if child == 0:
         ours.close()
-        os.dup2(0, 1)  # nothing
+        answers.close()
         inside(wanted, theirs, parent)
     else:
         theirs.close()
-        outside(wanted, ours, child)
+        outside(wanted, ours, child, answers)
+
+
+def forked() -> bool:
+    """Whether this is a new process; False too where there is none, which who asked will see."""
+    try:
+        return os.fork() == 0
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Fork a carrier for each request, until nobody is left who asks."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # how a carrier ended is asked by nobody
+    gc.collect()
+    gc.freeze()  # carriers share what is here as long as it is not written to
+    while True:
+        request, passed, flags, _ = socket.recv_fds(requests, LONGEST, 3)
+        if not request:
+            return
+        if not flags & socket.MSG_CTRUNC and forked():
+            requests.close()
+            wanted = json.loads(request)
+            answers, wanted["server"], wanted["entrance"] = (*passed, None)[:3]
+            carry(wanted, socket.socket(fileno=answers))
+            os._exit(0)  # Python's own end would write to all that is shared
+        for number in passed:
+            os.close(number)
 
 
 if __name__ == "__main__":
