@@ -34,14 +34,22 @@ def carrier_of(yard: Any, handle: str) -> Process:
     return Process(known["pid"], known["start"])
 
 
+def parent_of(process: Process) -> Process:
+    """What a carrier was forked from, as long as that runs."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return Process.of(int(fields[1]))
+
+
 def test_an_open_connection_goes_on_without_the_agent(yard: Any, make_plan: Any) -> None:
     inside = yard.start(make_plan())
+    parent = parent_of(carrier_of(yard, inside.handle))
     # The probe answers a request when its body is there: half of it comes after the restart.
     code = b"value = 'whole'"
     with socket.create_connection(("127.0.0.1", inside.port), 30) as open_:
         head = f"POST / HTTP/1.0\r\nContent-Length: {len(code)}\r\n\r\n".encode()
         open_.sendall(head + code[:5])
         yard.down()
+        wait_for(lambda: not parent.runs())
         assert inside.run(HUB) == 200  # the relay needs nobody either
         yard.up()
         carrier = carrier_of(yard, inside.handle)
@@ -63,6 +71,20 @@ def test_a_carrier_that_is_killed_is_started_anew(yard: Any, make_plan: Any, whi
     assert inside.run("value = 7") == 7
     assert inside.run(HUB) == 200
     yard.stop(inside.handle, now=True)
+
+
+def test_what_carriers_are_forked_from_may_be_lost(yard: Any, make_plan: Any) -> None:
+    first = yard.start(make_plan())
+    carrier = carrier_of(yard, first.handle)
+    parent = parent_of(carrier)
+    parent.signal(signal.SIGKILL)
+    wait_for(lambda: not parent.runs())
+    second = yard.start(make_plan("student", "bob", 20102))
+    assert parent_of(carrier_of(yard, second.handle)) != parent
+    assert carrier.runs()
+    for inside in (first, second):
+        assert inside.run(HUB) == 200
+        yard.stop(inside.handle, now=True)
 
 
 def test_a_new_agent_starts_a_lost_carrier(yard: Any, make_plan: Any) -> None:

@@ -18,6 +18,7 @@ from courseyard.agent import logs
 from courseyard.agent.records import GRADING, Record, Records
 from courseyard.backends import beside
 from courseyard.backends.sandbox import grading, launch, limits, network, processes
+from courseyard.backends.sandbox.carriers import Carriers
 from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError
 from courseyard.plan.model import Mount, ServerPlan
@@ -48,6 +49,7 @@ class Starter:
     records: Records
     storage: Path  # the storage root
     hierarchy: limits.Hierarchy
+    carriers: Carriers
     clear: Callable[[limits.Cgroup], None]  # ends what is in a cgroup and removes it
 
     async def start(
@@ -79,6 +81,7 @@ class Starter:
                     output=output,
                     entrance=entrance,
                     hub=hub,
+                    carriers=self.carriers,
                     cgroup=record.cgroup,
                 )
                 grader: tuple[Process, ...] = ()
@@ -212,8 +215,8 @@ def _handle(plan: ServerPlan) -> str:
 
 def kill(running: launch.Running) -> None:
     """End all processes of a start, and reap those that are this agent's children."""
-    helpers = (running.outer, *filter(None, (running.carrier,)), *running.helpers)
-    for process in (running.init, *helpers):
+    helpers = (running.outer, *running.helpers)
+    for process in (running.init, *helpers, *filter(None, (running.carrier,))):
         process.signal(signal.SIGKILL)
     for process in helpers:
         with contextlib.suppress(ChildProcessError):

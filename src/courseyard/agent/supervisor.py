@@ -1,7 +1,7 @@
 """Starts, watches and stops the servers of one machine.
 
 A server is known by its record (:mod:`courseyard.agent.records`). It outlives the hub and the
-agent: a new agent finds it again by pid and start time. Its carrier (backends/sandbox/network.py)
+agent: a new agent finds it again by pid and start time. Its carrier (backends/sandbox/carriers.py)
 goes on meanwhile; one that has ended is started anew.
 """
 
@@ -23,6 +23,7 @@ from courseyard.agent.sealed import SealedServers
 from courseyard.agent.starting import Server, Starter
 from courseyard.backends.base import Exit, ExitReason, Progress, Started
 from courseyard.backends.sandbox import launch, limits, network, processes
+from courseyard.backends.sandbox.carriers import Carriers
 from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import AgentError, StartError
 from courseyard.plan.model import ServerPlan
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _PATIENCE = 15.0  # seconds that a server may take to stop by itself
+_KILLED = 5.0  # seconds that a killed process may take to be gone
 _ENDS = 5.0  # seconds for the ends of servers that a new agent finds
 _KEEP = 24 * 3600.0  # seconds for which the end of a server is remembered
 _LOOK = 3.0  # seconds between two looks at the memory of servers
@@ -60,7 +62,8 @@ class Supervisor:
         #: Ends of servers that could not be written yet, such as on a full disk.
         self._unwritten: dict[str, Record] = {}
         self._sealed = SealedServers(self._records, hierarchy)
-        self._starter = Starter(self._records, storage, hierarchy, self._clear)
+        self._carriers = Carriers()
+        self._starter = Starter(self._records, storage, hierarchy, self._carriers, self._clear)
 
     # --- a start ------------------------------------------------------------------------------
 
@@ -164,10 +167,13 @@ class Supervisor:
             if known is not None:
                 with contextlib.suppress(OSError):  # what is in its cgroup is killed below
                     known.process.signal(signal.SIGKILL)
-        for known in (record.outer, record.carrier, *record.helpers):
+        for known in (record.outer, *record.helpers):
             if known is not None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(known.pid, 0)
+        if record.carrier is not None:
+            with contextlib.suppress(OSError):
+                record.carrier.process.wait(_KILLED)
         for cgroup in record.cgroups:
             self._clear(cgroup)
 
@@ -302,7 +308,7 @@ class Supervisor:
         if not record.hub_port and not record.inner_port:
             return
         try:
-            made = await asyncio.to_thread(_new_carrier, record)
+            made = await asyncio.to_thread(self._new_carrier, record)
         except ProcessLookupError:
             return  # the server has ended as well
         except OSError as error:
@@ -316,6 +322,19 @@ class Supervisor:
         server.record = server.record.model_copy(update={"carrier": Known.of(made)})
         await asyncio.to_thread(self._records.write, server.record)
         log.info("%s: its connections are carried anew", record.handle)
+
+    def _new_carrier(self, record: Record) -> Process:
+        assert record.init is not None
+        hub = (record.hub_host, record.hub_port) if record.hub_port else None
+        with contextlib.ExitStack() as stack:
+            entrance = None
+            if record.inner_port:
+                entrance = stack.enter_context(network.listen(record.port))
+            carrier = self._carriers.start(
+                record.init.process, entrance=entrance, inner_port=record.inner_port,
+                hub=hub, uid=record.uid, cgroup=record.cgroup,
+            )  # fmt: skip
+        return carrier.wait()
 
     async def tend(self) -> None:
         """Look after the servers until cancelled: notices of memory, cgroups, old records."""
@@ -346,6 +365,7 @@ class Supervisor:
         for server in list(self.servers.values()):
             _unwatch(server)
             server.pump.close()
+        await asyncio.to_thread(self._carriers.close)
 
 
 def _strip(folder: Path) -> None:
@@ -359,20 +379,6 @@ def _unwatch(server: Server) -> None:
         asyncio.get_running_loop().remove_reader(server.watched)
         os.close(server.watched)
         server.watched = -1
-
-
-def _new_carrier(record: Record) -> Process:
-    assert record.init is not None
-    hub = (record.hub_host, record.hub_port) if record.hub_port else None
-    with contextlib.ExitStack() as stack:
-        entrance = None
-        if record.inner_port:
-            entrance = stack.enter_context(network.listen(record.port))
-        carrier = network.Carrier(
-            record.init.process, entrance=entrance, inner_port=record.inner_port,
-            hub=hub, uid=record.uid, cgroup=record.cgroup,
-        )  # fmt: skip
-        return carrier.wait()
 
 
 def _cause(record: Record, code: int | None, killed: int, stopping: bool) -> Ended:

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_reset_is_passed_on(carry: Carry, side: int) -> None:
 def test_nobody_listens(carry: Carry) -> None:
     where, target = carry()
     target.close()
-    with socket.create_connection(where, 30) as near, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(where, 30) as near:
         near.recv(1)
 
 
@@ -111,7 +112,7 @@ def test_large_and_whole_both_ways_at_once(carry: Carry) -> None:
 def test_who_does_not_read_holds_up_the_sender_alone(carry: Carry) -> None:
     where, target = carry()
     near, far = both(where, target)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident()
     with near, far:
         near.setblocking(False)
         sent, data = 0, bytes(1 << 16)
@@ -122,11 +123,86 @@ def test_who_does_not_read_holds_up_the_sender_alone(carry: Carry) -> None:
         with others[0], others[1]:
             others[0].sendall(b"x")
             assert others[1].recv(1) == b"x"
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024  # KiB
+        assert resident() - before < 8 * 1024**2
         near.shutdown(socket.SHUT_WR)
         while sent and (got := far.recv(1 << 20)):
             sent -= len(got)
         assert sent == 0
+
+
+def fill(end: socket.socket) -> int:
+    """Send until nothing more is taken; the number of bytes."""
+    end.setblocking(False)
+    sent, data = 0, bytes(1 << 20)
+    while select.select([], [end], [], 0.5)[1]:
+        sent += end.send(data)
+    end.settimeout(30)
+    return sent
+
+
+def resident() -> int:
+    """Bytes of memory that this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_what_waits_is_bounded_in_all(carry: Carry) -> None:
+    where, target = carry()
+    with contextlib.ExitStack() as stack:
+        pairs = []
+        for _ in range(60):
+            pairs.append(both(where, target))
+            for end in pairs[-1]:
+                stack.enter_context(end)
+            pairs[-1][0].setblocking(False)
+        before, data, sent = resident(), bytes(1 << 20), [0] * len(pairs)
+        nears = [near for near, _ in pairs]
+        while ready := select.select([], nears, [], 0.5)[1]:
+            for near in ready:
+                sent[nears.index(near)] += near.send(data)
+        assert resident() - before < carrier.HELD + 4 * carrier.CHUNK
+        for (_, far), count in zip(pairs, sent, strict=True):
+            while count:
+                count -= len(far.recv(1 << 20))
+        near, far = pairs[0]
+        near.sendall(b"x")
+        assert far.recv(2) == b"x"
+
+
+def test_an_end_behind_what_waits(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of an end are over while its last bytes wait: nobody turns in circles meanwhile."""
+    near, far = both(*carry())
+    turns: list[carrier.Way] = []
+    turn = carrier.Carrier._turn
+    monkeypatch.setattr(
+        carrier.Carrier, "_turn", lambda *args: turns.append(args[1]) or turn(*args)
+    )
+    with near, far:
+        far.shutdown(socket.SHUT_WR)
+        assert near.recv(1) == b""
+        sent = 0
+        while not any(way.waiting for way in turns):
+            near.sendall(bytes(1 << 18))
+            sent += 1 << 18
+            time.sleep(0.01)
+        near.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+        before = len(turns)
+        time.sleep(0.3)
+        assert len(turns) - before < 10
+        while data := far.recv(1 << 20):
+            sent -= len(data)
+        assert sent == 0
+
+
+def test_a_reset_of_who_waits_is_passed_on(carry: Carry) -> None:
+    near, far = both(*carry())
+    with near, far:
+        fill(near)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.close()
+        with pytest.raises(ConnectionResetError):
+            while far.recv(1 << 20):
+                pass
 
 
 def test_a_flood_lets_others_through(carry: Carry) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from courseyard.backends.sandbox import image as images
 from courseyard.backends.sandbox import limits, machine, namespaces, network, system
+from courseyard.backends.sandbox.carriers import Carriers, Starting
 from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError, UnsupportedError
 from courseyard.plan.model import ServerPlan
@@ -47,6 +48,7 @@ class Wanted:
     output: int  # descriptor for what the server writes
     entrance: socket.socket | None = None  # where connections to the server arrive, outside
     hub: tuple[str, int] | None = None  # address and port of its API, for the relay
+    carriers: Carriers | None = None  # what starts the carrier for these two; None: there is none
     cgroup: limits.Cgroup = field(default_factory=limits.Cgroup)
     command: tuple[str, ...] = (START,)  # what the image's Python runs
     grading: str = ""  # folder with the socket of the sandbox for grading
@@ -156,12 +158,12 @@ class Launch:
         outer = Process.of(self._process.pid)
         return Running(outer, init, server, carrier, tuple(helpers))
 
-    def _carry(self, init: Process) -> network.Carrier | None:
+    def _carry(self, init: Process) -> Starting | None:
         """Start the carrier; it gets ready while the server's program loads."""
         wanted = self.wanted
-        if wanted.entrance is None and wanted.hub is None:
+        if wanted.carriers is None:
             return None
-        carrier = network.Carrier(
+        carrier = wanted.carriers.start(
             init,
             entrance=wanted.entrance,
             hub=wanted.hub,

@@ -10,27 +10,20 @@ The machine's own network namespace is never shared.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
-import select
 import shutil
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from courseyard.backends.sandbox.limits import Cgroup
-from courseyard.backends.sandbox.processes import Process
 from courseyard.errors import StartError, UnsupportedError
 
 #: Where a server listens, on the loopback of its own network namespace.
 SERVER_PORT = 8888
 #: The hub's API as servers see it.
 RELAY_PORT = 8081
-_CARRIER = str(Path(__file__).with_name("carrier.py"))
 _NS_GET_USERNS = 0xB701
 _TUN = "/dev/net/tun"
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation=slave", "--")
@@ -44,68 +37,6 @@ def listen(port: int = 0) -> socket.socket:
         port: 0 for one that the kernel chooses.
     """
     return socket.create_server(("127.0.0.1", port), backlog=128)
-
-
-class Carrier:
-    """What carries the connections of one server, as a helper process of it (carrier.py).
-
-    Args:
-        server: a process in the server's namespaces.
-        entrance: where connections to the server's port arrive; None: nothing is carried to it.
-        hub: address and port of the hub's API, for the relay; None: there is no relay.
-        uid: whom it runs as where this process is root.
-        cgroup: what it costs is the server's.
-        inner_port: where the server listens, in its own network.
-
-    Raises:
-        OSError: it could not be started, or the server has ended.
-    """
-
-    def __init__(
-        self,
-        server: Process,
-        *,
-        entrance: socket.socket | None,
-        hub: tuple[str, int] | None,
-        uid: int,
-        cgroup: Cgroup,
-        inner_port: int = SERVER_PORT,
-    ) -> None:
-        with contextlib.ExitStack() as stack:
-            passed = {"server": server.descriptor()}
-            stack.callback(os.close, passed["server"])
-            if entrance is not None:
-                passed["entrance"] = entrance.fileno()
-            ports = {"port": inner_port, "relay": RELAY_PORT}
-            wanted = {"entrance": None, **passed, **ports, "hub": hub, "uid": uid}
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _CARRIER, json.dumps(wanted)],
-                pass_fds=tuple(passed.values()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={},
-                start_new_session=True,
-                preexec_fn=stack.enter_context(cgroup.joining()),
-            )
-        self.process = Process.of(self._process.pid)
-
-    def wait(self) -> Process:
-        """Wait until it carries; where it fails it is gone.
-
-        Raises:
-            OSError: it failed or took too long.
-        """
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            ready, _, _ = select.select([output], [], [], _TOOL_TIMEOUT)
-            said = os.read(output.fileno(), 1024) if ready else b"it takes too long"
-        if said != b"ok":
-            self._process.kill()
-            self._process.wait()
-            raise OSError(f"no connections can be carried: {said.decode() or 'it ended'}")
-        return self.process
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,21 @@ class Process:
             finally:
                 os.close(descriptor)
         return False
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, for so long at most.
+
+        Raises:
+            OSError: that cannot be seen now.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = self.descriptor()
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                poll.poll(seconds * 1000)
+            finally:
+                os.close(descriptor)
 
 
 def start_time(pid: int) -> int | None:
