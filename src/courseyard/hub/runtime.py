@@ -113,6 +113,14 @@ class Runtime:
         """What a server of this name starts; None when no course and no environment has it."""
         return self.names.find(server_name, self.registry.snapshot.courses)
 
+    def is_classic(self, target: Target) -> bool:
+        """Whether a target opens in the classic notebook interface."""
+        if target.course is None:
+            key = target.environment or next(iter(self.site.environments))
+            return not self.site.environments[key].jupyterlab
+        course = self.registry.snapshot.courses.get(target.course)
+        return course is not None and not course.jupyterlab
+
     async def plan(self, username: str, server_name: str) -> ServerPlan:
         """Decide and plan the server ``server_name`` of a user, from nothing but these two names.
 
