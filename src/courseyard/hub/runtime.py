@@ -59,11 +59,12 @@ class Runtime:
         self.catalog: ImageCatalog = load_catalog(site)
         self.registry = Registry(site, self.catalog)
         self.registry.refresh()
-        self.people = open_people(site)
         self.names = ServerNames(site)
         self.tries = Tries()
         self.trusted = [ip_network(network) for network in site.proxy.trusted_proxies]
         self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
+        # Who is logged in was known at that time, also to a hub that starts while the directory is away.
+        self.people = open_people(site, self.keys.people())
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
