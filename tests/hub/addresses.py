@@ -83,7 +83,8 @@ GET    /hub/user/otso/nothing/                                  login    424    
 POST   /hub/user/otso/algo2026/api                              424      424      424      424      404
 PATCH  /hub/user/otso/algo2026/api                              424      424      424      424      404
 DELETE /hub/user/otso/algo2026/api                              424      424      424      424      404
-GET    /hub/user-redirect/lab                                   login    >/hub/spawn/otso >/hub/spawn/aino >/hub/spawn/pomo 404
+GET    /hub/user-redirect/algo2026/lab                          login    >/hub/go/algo2026 >/hub/go/algo2026 >/hub/go/algo2026 404
+GET    /hub/go/algo2026/notebooks/x.ipynb                       login    >/user/otso/algo2026/lab/tree/notebooks/x.ipynb - - 404
 # What machines ask
 POST   /hub/security/csp-report                                 403      200      200      200      404
 GET    /hub/metrics                                             403      403      403      200      404

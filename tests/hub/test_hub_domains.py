@@ -69,6 +69,21 @@ def test_a_server_is_at_its_persons_host(hub: Hub) -> None:
     aino.act("/hub/stop/scip")
 
 
+def test_a_link_opens_a_file_at_its_persons_host(hub: Hub) -> None:
+    aino = hub.visitor("aino")
+    link = "/hub/go/scip/notebooks/x.ipynb"
+    aino.get(link)
+    try:
+        aino.wait_running("scip")
+        assert aino.get(link).url == f"{hub.of('aino')}/user/aino/scip/lab/tree/notebooks/x.ipynb"
+        asked = f"{hub.of('aino')}/user/aino/scip/lab/tree/x.ipynb"
+        assert aino.get("/hub/go/scip", params={"next": asked}).url == asked
+        other = asked.replace("aino", "otso")
+        assert aino.get("/hub/go/scip", params={"next": other}).status_code == 404
+    finally:
+        aino.act("/hub/stop/scip")
+
+
 HUBS_OWN = [
     "/hub/", "/hub/login", "/hub/home", "/hub/token", "/hub/logout", "/hub/api/user", "/hub/api/",
     "/hub/go/scip", "/hub/static/css/style.min.css", "/hub/error/502", "/hub/oauth_login",

@@ -165,6 +165,7 @@ def plan_of(place: Place, role: str) -> dict[str, Any]:
     return {
         "version": 1,
         "role": role,
+        "course": "" if role == "general" else COURSE,
         "identity": {"umask": 0o007, "home": str(home)},
         "start_folder": str(place.ada.notebooks),
         "default_url": "/lab",
@@ -206,6 +207,9 @@ def test_pages_by_role(server: Server) -> None:
 
 def test_jupyterlab_is_quiet(server: Server) -> None:
     config = server.page_config()
+    # For students, whoever copies it.
+    general = role_of(server) == "general"
+    assert config["shareUrl"] == ("/hub/user-redirect" if general else f"/hub/go/{COURSE}")
     assert config.get("news", {}).get("disabled", True)
     assert config["extensionManager"]["can_install"] is False
     assert server.get("lab/api/news")[1] in ("", '{"news": []}')

@@ -18,6 +18,7 @@ from courseyard.errors import Problem, SettingsError, Severity, StorageError, Un
 from courseyard.hints import some
 from courseyard.images.build import is_built, lock_file
 from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.people import nss
 from courseyard.people.person import Person
 from courseyard.people.static import load_people
 from courseyard.registry.crosscheck import problem_at
@@ -132,14 +133,24 @@ def _of_error(error: SettingsError, file: Path) -> Iterable[Problem]:
 
 
 def _people(site: Site) -> tuple[dict[str, Person] | None, Iterable[Problem]]:
-    """The people where a file tells them, and what is wrong with it."""
+    """The people where a file tells them, and what is wrong with their source."""
     if site.people.source != "static":
-        return None, ()
+        return None, _of_directory(site)
     file = site.path(site.people.file)
     try:
         return load_people(file, site.people), ()
     except SettingsError as error:
         return None, _of_error(error, file)
+
+
+def _of_directory(site: Site) -> Iterator[Problem]:
+    """Lists of the machine's people that do not answer."""
+    for said in nss.silent():
+        message = (
+            f"the machine's directory does not answer ({said}): nobody new is known until it does. "
+            "Try `getent passwd NAME`, and look at its service (sssd, nslcd) and /etc/nsswitch.conf"
+        )
+        yield problem_at(site.folder / SITE_FILE, ("people", "source"), message, Severity.WARNING)
 
 
 def _of_named(site: Site, people: Mapping[str, Person]) -> Iterator[Problem]:

@@ -88,6 +88,12 @@ class Keys:
         if self._people.pop(username, None):
             self._file.atomic_dump(self._people)
 
+    def people(self) -> list[str]:
+        """Whose keys there are, who logged in last at the end."""
+        last = {name: max((until for _, until in held.values()), default=0.0)
+                for name, held in self._people.items()}  # fmt: skip
+        return sorted(last, key=lambda name: last[name])
+
     def of(self, username: str) -> list[str]:
         """The keys of a person that hold."""
         now = time.time()

@@ -59,11 +59,12 @@ class Runtime:
         self.catalog: ImageCatalog = load_catalog(site)
         self.registry = Registry(site, self.catalog)
         self.registry.refresh()
-        self.people = open_people(site)
         self.names = ServerNames(site)
         self.tries = Tries()
         self.trusted = [ip_network(network) for network in site.proxy.trusted_proxies]
         self.keys = Keys(cookie_name(self.places), self.places.hub_dir / "keys.json")
+        # Who is logged in was known at that time, also to a hub that starts while the directory is away.
+        self.people = open_people(site, self.keys.people())
         self._endings: OrderedDict[str, dict[str, Ending]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,6 +113,14 @@ class Runtime:
     def target(self, server_name: str) -> Target | None:
         """What a server of this name starts; None when no course and no environment has it."""
         return self.names.find(server_name, self.registry.snapshot.courses)
+
+    def is_classic(self, target: Target) -> bool:
+        """Whether a target opens in the classic notebook interface."""
+        if target.course is None:
+            key = target.environment or next(iter(self.site.environments))
+            return not self.site.environments[key].jupyterlab
+        course = self.registry.snapshot.courses.get(target.course)
+        return course is not None and not course.jupyterlab
 
     async def plan(self, username: str, server_name: str) -> ServerPlan:
         """Decide and plan the server ``server_name`` of a user, from nothing but these two names.

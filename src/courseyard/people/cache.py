@@ -17,10 +17,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from courseyard.errors import CourseyardError, PeopleError, SourceDownError, UnknownPersonError
 from courseyard.people.person import Person
+from courseyard.people.source import Source, down
 from courseyard.settings import LOWEST_ID, PeopleSettings
 
 #: How long an answer serves while the source is down, from when it was given.
@@ -33,17 +33,6 @@ MAX_ANSWERS = 20_000
 MAX_THREADS = 32
 
 log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """Where people come from; may block for as long as it likes."""
-
-    def look_up(self, username: str) -> Person | None:
-        """The person; None when the source knows that nobody has this name.
-
-        Raises:
-            SourceDownError: it does not answer (any other exception counts as one).
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +99,7 @@ class People:
             )
             thread.start()
             thread.join(self._settings.timeout)
-            result = done[0] if done else _down("time-out")
+            result = done[0] if done else down("time-out")
             if isinstance(result, CourseyardError):
                 return self._make_do(username, self._stale(username), result)
             self._keep(username, result)
@@ -152,7 +141,7 @@ class People:
             return self._usable(username, stale.person)
         if isinstance(error, SourceDownError):
             raise error
-        raise _down(str(error) or type(error).__name__) from error
+        raise down(str(error) or type(error).__name__) from error
 
     # --- the source ---------------------------------------------------------------------------
 
@@ -166,7 +155,7 @@ class People:
         # Somebody may have given up waiting; a failure nobody asks for is not an accident.
         future.add_done_callback(lambda f: f.cancelled() or f.exception())
         if len(self._under_way) >= MAX_THREADS:
-            future.set_exception(_down(f"{MAX_THREADS} look-ups hang"))
+            future.set_exception(down(f"{MAX_THREADS} look-ups hang"))
             return future
         self._under_way[username] = future
 
@@ -186,7 +175,7 @@ class People:
             return error
         except Exception as error:  # whatever breaks in a source is that source being down
             log.warning("people: the look-up of %s failed", username, exc_info=True)
-            return _down(f"{type(error).__name__}: {error}")
+            return down(f"{type(error).__name__}: {error}")
 
     def _done(
         self,
@@ -229,11 +218,3 @@ class People:
                 f"{self._settings.max_uid}",
             )
         return person
-
-
-def _down(detail: str) -> SourceDownError:
-    return SourceDownError(
-        "The directory of users does not answer, so it is not known who you are.",
-        "Your files are safe. Try again in a few minutes.",
-        detail=detail,
-    )

@@ -99,6 +99,19 @@ def take_socket(descriptor: str) -> socket.socket | None:
     return inherited
 
 
+def share(plan: dict[str, Any], provider: Any) -> None:
+    """JupyterLab's *Copy Shareable Link* starts this server's course for whoever opens it."""
+    stock = provider.page_config_hook
+
+    def page_config_hook(self: Any, handler: Any, page_config: dict[str, Any]) -> dict[str, Any]:
+        config: dict[str, Any] = stock(self, handler, page_config)
+        lead = f"go/{plan['course']}" if plan["course"] else "user-redirect"
+        config["shareUrl"] = f"{config['hubHost']}{config['hubPrefix']}{lead}"
+        return config
+
+    provider.page_config_hook = page_config_hook
+
+
 def become(plan: dict[str, Any], descriptor: str) -> None:
     """Serve until the hub or the person ends it."""
     InheritedSocketServer.inherited = take_socket(descriptor)
@@ -107,5 +120,6 @@ def become(plan: dict[str, Any], descriptor: str) -> None:
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
     extension.HubOAuth = importlib.import_module(f"{__package__}.hubauth").PatientHubOAuth
+    share(plan, extension.JupyterHubIdentityProvider)
     JupyterHubSingleUser.serverapp_class = InheritedSocketServer
     JupyterHubSingleUser.launch_instance(argv=[])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jupyterhub.handlers.base import BaseHandler
+from tornado import web  # type: ignore[attr-defined]
 from tornado.httputil import url_concat
 
 from courseyard.errors import CourseyardError
 from courseyard.hub.failure import StartFailed
-from courseyard.hub.home import words
+from courseyard.hub.home import links, words
 from courseyard.hub.home.clicks import is_click
 from courseyard.hub.home.guard import admit
 from courseyard.hub.planned import TooManyServersError, check_limit, running_servers
@@ -40,8 +41,45 @@ class Page(BaseHandler):
         """Whether this GET is somebody's click, as far as the browser tells (see :mod:`~courseyard.hub.home.clicks`)."""
         return is_click(self.request.headers, self.site)
 
-    async def start_or_open(self, user: Any, name: str, *, asked: bool) -> None:
+    def wish(self, user: Any, name: str) -> str:
+        """What ``urlpath=`` or ``next=`` asks to open in the server ``name`` of ``user``; "" its first page.
+
+        Raises:
+            HTTPError: 404; it is no place in that server.
+        """
+        asked = self.get_argument("urlpath", "") or self.get_argument("next", "")
+        target = self.runtime.target(name)
+        try:
+            return links.wished(
+                self._without_host(asked),
+                base=self.base_url,
+                server=urlsplit(user.server_url(name)).path,
+                target=str(target or ""),
+            )
+        except links.BadLinkError as error:
+            raise self.bad_link(error) from error
+
+    def bad_link(self, error: links.BadLinkError) -> web.HTTPError:
+        """The refusal of a link that leads out of the person's own server."""
+        self.log.warning("Refused: a link in %r: %s", self.request.uri[:500], error)
+        return web.HTTPError(404, words.BAD_LINK)
+
+    def _without_host(self, address: str) -> str:
+        """A whole address of this site without its host."""
+        if not address.startswith(("https://", "http://")):
+            return address
+        if own := self._validate_next_url(address):
+            return str(own)
+        raise links.BadLinkError("it names another host")
+
+    async def start_or_open(self, user: Any, name: str, inside: str = "", *, asked: bool) -> None:
         """Redirect to the server ``name`` of ``user``, started when it does not run.
+
+        Args:
+            user: whose server.
+            name: of the server.
+            inside: what is opened there (:mod:`~courseyard.hub.home.links`); "" its first page.
+            asked: whether a person asks for it, and no page behind her back.
 
         Raises:
             StartFailed: it may not or cannot be started.
@@ -49,12 +87,12 @@ class Page(BaseHandler):
         if name in user.spawners:
             spawner = user.spawners[name]
             if spawner.ready and await spawner.poll_and_notify() is None:
-                self.redirect(self.get_next_url(user, default=user.server_url(name)))
+                self.redirect(user.server_url(name) + inside)
                 return
             if spawner.pending == "stop" and spawner._stop_future:
                 await asyncio.wait([spawner._stop_future], timeout=_STOPPING)
             if spawner.pending:
-                self.redirect(self._pending_url(user, name))
+                self.redirect(self._pending_url(user, name, inside))
                 return
         await admit(self, user.name, name)
         if not asked:
@@ -65,9 +103,9 @@ class Page(BaseHandler):
         except TooManyServersError as error:
             await self._too_many(user, error)
             return
-        await self._start(user, name)
+        await self._start(user, name, inside)
 
-    async def _start(self, user: Any, name: str) -> None:
+    async def _start(self, user: Any, name: str, inside: str) -> None:
         spawner = user.get_or_create_spawner(name, "", replace_failed=True)
         # A start that somebody asks for may follow one that failed.
         if spawner._spawn_future and spawner._spawn_future.done():
@@ -78,17 +116,16 @@ class Page(BaseHandler):
         failure = start.exception() if start.done() and not start.cancelled() else None
         if failure is not None and not (isinstance(failure, StartFailed) and failure.tail):
             raise failure
-        self.redirect(self._pending_url(user, name))
+        self.redirect(self._pending_url(user, name, inside))
 
     async def _spawn(self, user: Any, name: str) -> None:
         give_way()
         if not user.spawners[name].active:  # a second click was quicker
             await self.spawn_single_user(user, name, "", options={})
 
-    def _pending_url(self, user: Any, name: str) -> str:
+    def _pending_url(self, user: Any, name: str, inside: str) -> str:
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}/{quote(name)}"
-        following = self.get_argument("next", "")
-        return url_concat(url, {"next": following}) if following else url
+        return url_concat(url, {"urlpath": inside}) if inside else url
 
     async def _ask(self, name: str) -> None:
         await self._message(
@@ -99,10 +136,12 @@ class Page(BaseHandler):
 
     async def _too_many(self, user: Any, error: CourseyardError) -> None:
         self.set_status(409)
+        # Back to this very link, now that there is a place.
+        again = {"next": self.request.uri}
         buttons = [
             {
                 "label": words.stop_title(s.title or s.name),
-                "action": f"{self.hub.base_url}stop/{s.name}",
+                "action": url_concat(f"{self.hub.base_url}stop/{s.name}", again),
             }
             for s in running_servers(user)
         ]

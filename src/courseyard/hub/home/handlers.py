@@ -11,18 +11,18 @@ from jupyterhub.apihandlers.base import API404
 from jupyterhub.handlers.pages import ProxyErrorHandler, SpawnHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web  # type: ignore[attr-defined]
+from tornado.httputil import url_concat
 
-from courseyard.access import Target
 from courseyard.errors import CourseyardError
 from courseyard.hub import sharing
 from courseyard.hub.failure import StartFailed
-from courseyard.hub.home import assets, view, words
+from courseyard.hub.home import assets, view
 from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
 from courseyard.hub.home.base import Page
+from courseyard.hub.home.following import GoHandler, PendingHandler, RedirectHandler
 from courseyard.hub.home.guard import GuardedServerApi, ProgressApi
 from courseyard.hub.home.keyholders import OwnServerHandler
 from courseyard.hub.home.tokens import TokenEnd, TokenListApi, TokenPage
-from courseyard.hub.names import name_of
 from courseyard.hub.planned import running_servers
 from courseyard.hub.turns import GivesWay
 from courseyard.settings import Site
@@ -52,39 +52,23 @@ class HomeHandler(Page):
             await asyncio.wait(polls, timeout=1)
 
 
-class GoHandler(Page):
-    """``/hub/go/<course>``: open it when it runs, else start it, whatever else runs."""
-
-    @web.authenticated
-    async def get(self, link: str) -> None:
-        await self.go(link, asked=self.asked_by_person())
-
-    @web.authenticated
-    async def post(self, link: str) -> None:
-        await self.go(link, asked=True)
-
-    async def go(self, link: str, *, asked: bool) -> None:
-        try:
-            target = Target.parse(link)
-        except (CourseyardError, ValueError) as error:
-            raise web.HTTPError(404, words.NO_SUCH_LINK) from error
-        if target.environment is not None and target.environment not in self.site.environments:
-            raise web.HTTPError(404, words.NO_SUCH_LINK)
-        await self.start_or_open(self.current_user, name_of(target, self.site), asked=asked)
-
-
 class StartHandler(Page, SpawnHandler):
     """Takes the place of the spawn form; old links (``?profile=<slug>``) lead on."""
 
     @web.authenticated
     async def get(self, user_name: str | None = None, server_name: str = "") -> None:
-        profile = self.get_argument("profile", "")
+        profile = self.get_argument("profile", "") or self.get_argument("opt-profile", "")
         if profile:
-            self.redirect(f"{self.hub.base_url}go/{quote(profile)}")
+            self.redirect(self._go(profile))
         elif not server_name:
             self.redirect(f"{self.hub.base_url}home")
         else:
             await self._start_for(user_name, server_name, asked=self.asked_by_person())
+
+    def _go(self, profile: str) -> str:
+        wish = {name: self.get_argument(name, "") for name in ("urlpath", "next")}
+        given = {name: value for name, value in wish.items() if value}
+        return str(url_concat(f"{self.hub.base_url}go/{quote(profile)}", given))
 
     @web.authenticated
     async def post(self, user_name: str | None = None, server_name: str = "") -> None:
@@ -95,7 +79,8 @@ class StartHandler(Page, SpawnHandler):
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)
-        await self.start_or_open(user, server_name, asked=asked)
+        inside = self.wish(user, server_name) if server_name else ""
+        await self.start_or_open(user, server_name, inside, asked=asked)
 
 
 class StopHandler(GivesWay, Page):
@@ -116,7 +101,7 @@ class StopHandler(GivesWay, Page):
                 await asyncio.sleep(0)
             if not spawner.pending and (spawner.ready or spawner.handle):
                 await self.stop_single_user(user, name)
-        self.redirect(f"{self.hub.base_url}home")
+        self.redirect(self.get_next_url(default=f"{self.hub.base_url}home"))
 
 
 class ErrorPage(ProxyErrorHandler):
@@ -160,6 +145,9 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/spawn", StartHandler),
     (r"/spawn/([^/]+)", StartHandler),
     (r"/spawn/([^/]+)/([^/]+)", StartHandler),
+    (r"/spawn-pending/([^/]+)", PendingHandler),
+    (r"/spawn-pending/([^/]+)/([^/]+)", PendingHandler),
+    (r"/user-redirect/(.*)?", RedirectHandler),
     (r"/token", TokenPage),
     (r"/token/(a[0-9]+)", TokenEnd),
     (r"/api/users/([^/]+)/tokens", TokenListApi),

@@ -7,13 +7,17 @@ was started again or who logged in before there were keys; and everybody else, w
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler, UserUrlHandler
 from sqlalchemy import event
+from tornado import web  # type: ignore[attr-defined]
+from tornado.httputil import url_concat
 from tornado.web import HTTPError, RequestHandler
 
+from courseyard.errors import CourseyardError
 from courseyard.hub.home import words
 from courseyard.hub.keys import Keys
 from courseyard.hub.runtime import SETTING, Runtime
@@ -28,17 +32,47 @@ _PAUSE = 0.5  # seconds before the second try, then twice as many: a proxy uses 
 class OwnServerHandler(UserUrlHandler):
     """An address of a server that the proxy did not let this request to."""
 
+    #: A server that has never run, and that the person may start.
+    _offered = ""
+
     def check_xsrf_cookie(self) -> None:
         """None is needed to read here, so that JupyterLab's next request brings it the new key."""
         if self.request.method not in ("GET", "HEAD"):
             super().check_xsrf_cookie()
+
+    @web.authenticated
+    async def get(self, user_name: str, user_path: str | None) -> None:
+        """JupyterHub offers to start what the person has started before; here it is all that she may."""
+        server, runtime = self._server(), self.settings[SETTING]
+        mine = user_name == self.current_user.name
+        if mine and server not in self.current_user.orm_user.orm_spawners:
+            with suppress(CourseyardError):
+                await runtime.plan(user_name, server)
+                self._offered = server
+        await super().get(user_name, user_path)
+
+    def render_template(self, name: str, sync: bool = False, **ns: Any) -> Any:
+        """The page about a server that does not run; its button opens the very address that was asked for."""
+        if name == "not_running.html" and not ns["server_name"]:
+            if self._offered:
+                spawn = f"{self.hub.base_url}spawn/{ns['user'].escaped_name}/{self._offered}"
+                ns["server_name"] = self._offered
+                ns["spawn_url"] = url_concat(spawn, {"next": self.request.uri})
+            else:
+                ns["choose"] = True
+                address = self.request.uri.partition("/user/")[2].partition("/")[2]
+                ns["spawn_url"] = f"{self.hub.base_url}user-redirect/{address}"
+        return super().render_template(name, sync=sync, **ns)
+
+    def _server(self) -> str:
+        return str(self.path_kwargs["user_path"] or "").lstrip("/").split("/", 1)[0]
 
     def leads_on(self) -> bool:
         """Whether the answer is a way to the asker's own running server and no page (hub/fetches.py)."""
         user = self.current_user
         if user is None or self.path_kwargs["user_name"] != user.name or self._tried() >= _TRIES:
             return False
-        server = (self.path_kwargs["user_path"] or "").lstrip("/").split("/", 1)[0]
+        server = self._server()
         return bool(server in user.spawners and user.spawners[server].ready)
 
     def _tried(self) -> int:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from courseyard.hub import domains
 from courseyard.hub.home import words
@@ -90,6 +91,7 @@ def template_vars(runtime: Runtime) -> dict[str, Any]:
             "error_title": error_title,
             "error_text": error_text,
             "login_text": login_text,
+            "leads_somewhere": leads_somewhere,
         },
         "display_name": _display_name(runtime),
     }
@@ -100,6 +102,12 @@ def _display_name(runtime: Runtime) -> Callable[[Any], str]:
         return runtime.display_name(user.name) if user is not None else ""
 
     return display_name
+
+
+def leads_somewhere(following: str) -> bool:
+    """Whether what follows a log-in, an encoded address, is a link that somebody made."""
+    address = unquote(following)
+    return any(part in address for part in ("/go/", "/user/", "/user-redirect/", "/spawn"))
 
 
 def error_title(status: int) -> str:

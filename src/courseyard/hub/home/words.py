@@ -246,6 +246,13 @@ UNNAMED_NEXT = "Start one of those on your course page."
 NO_RENAME = "Servers here are named after their course and cannot be renamed."
 LONG_REQUEST = "This request is longer than anything that a start needs."
 NO_SUCH_LINK = "No course or environment here has this address."
+BAD_LINK = (
+    "This link leads away from your own server, so it was not followed and nothing was started. "
+    "Ask whoever made it for a right one."
+)
+CHOOSE_TITLE = "Where do you want to open it?"
+CHOOSE_LEAD = "The link does not name a course. Choose one; it is started if it does not run."
+CHOOSE = "Choose where to open it"
 NOT_YOUR_SERVER = "This is another person's server. Only that person can open it."
 NO_KEY = (
     "Your browser does not show the cookie that opens your server. Allow cookies for this address, "
