@@ -57,6 +57,15 @@ class Visitor:
         self.page.wait_for_url(re.compile(r".*/user/[^/]+/[^/]+/lab.*"), timeout=START_TIMEOUT)
         self.menu_bar.first.wait_for(timeout=START_TIMEOUT)
 
+    def other_tab(self) -> Visitor:
+        """JupyterLab once more, in another tab of the same browser."""
+        page = self.page.context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(self.page.url.partition("/lab")[0] + "/lab")
+        other = Visitor(page, self.base, self.username, self.shots)
+        other.menu_bar.first.wait_for(timeout=START_TIMEOUT)
+        return other
+
     @property
     def menu_bar(self):  # type: ignore[no-untyped-def]
         return self.page.locator(".lm-MenuBar-itemLabel")

@@ -25,6 +25,8 @@ PARTS = {
 }
 #: The package that nbgrader_config.py imports.
 NBGRADER = "courseyard_nbgrader"
+#: JupyterLab's defaults, which a person may change; what is typed and not saved is lost with the tab.
+SETTINGS = {"@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 30}}  # seconds, of 120
 _COMPILED = shutil.ignore_patterns("__pycache__")
 LABEXTENSION = "@jupyter/nbgrader"
 LANGUAGE_SERVERS = ("pylsp", "jedi_language_server", "pyright")
@@ -50,6 +52,7 @@ def write(plan: dict[str, Any], folder: Path, program: Path, *, shared: bool = F
         config["KernelManager"] = {"transport": "ipc"}
     _dump(jupyter / "jupyter_server_config.json", config)
     _dump(jupyter / "labconfig" / "page_config.json", {"disabledExtensions": disabled(plan)})
+    _dump(jupyter / "labconfig" / "default_setting_overrides.json", SETTINGS)
     nbgrader = plan.get("nbgrader")
     if nbgrader:
         _dump(jupyter / "nbgrader.json", nbgrader["config"])

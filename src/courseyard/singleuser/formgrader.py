@@ -1,18 +1,20 @@
-"""Mendings of nbgrader 0.9's formgrader, as a page of its own under a hub and offline."""
+"""nbgrader 0.9's formgrader as a page of its own under a hub and offline, with reasons when it refuses."""
 
 # mypy: disable-error-code="misc, import-not-found, attr-defined, untyped-decorator"
 # Jupyter and nbgrader are the image's: they have no types here.
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
-from nbgrader.server_extensions.formgrader import handlers
+from nbgrader.server_extensions.formgrader import apihandlers, handlers
 from tornado import web
 
 from . import studentwork
+from .courseyard_nbgrader import names
 
 #: What nbconvert's macro writes when it is called without an address (base/mathjax.html.j2);
 #: nbgrader's template calls it so, whatever ``HTMLExporter.mathjax_url`` says.
@@ -35,6 +37,21 @@ var linkTo = function (type, path) {
 """
 
 
+#: What was not saved says why, and the page shows what is there (Backbone is nbgrader's).
+_REASONS = """
+(sync => Backbone.sync = (method, model, options) => {
+  const failed = options.error;
+  return sync(method, model, {...options, error: (answer, ...rest) => {
+    if (failed) failed(answer, ...rest);
+    if (method === "read") return;
+    const reason = answer.responseJSON?.message || "The server does not answer. Try again.";
+    createModal("error-modal", "Not saved", $("<p/>").text(reason))
+      .on("hidden.bs.modal", () => location.reload());
+  }});
+})(Backbone.sync);
+"""
+
+
 class UtilsHandler(JupyterHandler):
     """nbgrader's ``utils.js`` with links that work below the prefix of a user's server."""
 
@@ -45,7 +62,33 @@ class UtilsHandler(JupyterHandler):
     def get(self) -> None:
         text = Path(handlers.static_path, "js", "utils.js").read_text(encoding="utf-8")
         self.set_header("Content-Type", "application/javascript; charset=utf-8")
-        self.finish(text + _LINKS % self.folders)
+        self.finish(text + _LINKS % self.folders + _REASONS)
+
+
+class AssignmentHandler(apihandlers.AssignmentHandler):
+    """Makes an assignment, or says why not."""
+
+    @web.authenticated
+    def put(self, assignment_id: str) -> None:
+        objection = names.objection(assignment_id.strip(), self.coursedir.ignore)
+        if objection:
+            self.set_status(400)
+            self.finish({"message": objection})
+        else:
+            super().put(assignment_id)
+
+
+class GenerateHandler(apihandlers.AssignHandler):
+    """*Generate*; nbgrader's own answers 500 for a name that it cannot use."""
+
+    @web.authenticated
+    def post(self, assignment_id: str) -> None:
+        objection = names.objection(assignment_id, self.coursedir.ignore)
+        if objection:
+            # As text, which nbgrader's page takes apart itself.
+            self.finish(json.dumps({"success": False, "log": f"Not generated: {objection}"}))
+        else:
+            super().post(assignment_id)
 
 
 class LocalMathJax(studentwork.StudentWork):
@@ -81,8 +124,14 @@ def prepare(app: Any) -> None:
     """Before the extensions load: the first handler of an address answers."""
     studentwork.prepare()
     folders = "/lab/tree" if "/lab" in app.default_url else "/tree"
-    address = url_path_join(app.base_url, "formgrader/static/js/utils.js")
-    app.web_app.add_handlers(".*$", [(address, UtilsHandler, {"folders": folders})])
+    address = url_path_join(app.base_url, "formgrader")
+    assignment = rf"{address}/api/assignment/([^/]+)"
+    ours = [
+        (f"{address}/static/js/utils.js", UtilsHandler, {"folders": folders}),
+        (assignment, AssignmentHandler),
+        (f"{assignment}/assign", GenerateHandler),
+    ]
+    app.web_app.add_handlers(".*$", ours)
 
 
 def mend(app: Any) -> None:

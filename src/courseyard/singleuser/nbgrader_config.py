@@ -16,8 +16,10 @@ try:
 
     if "nbgrader" in sys.modules:  # it is what reads this
         from courseyard_nbgrader import converters as _converters
+        from courseyard_nbgrader import places as _places
 
         _converters.install()
+        _places.install()
 finally:
     sys.path.remove(str(_here))
 

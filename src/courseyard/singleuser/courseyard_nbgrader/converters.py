@@ -17,8 +17,12 @@ from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeed
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.utils import rmtree
 
-from . import locks, tree
+from . import locks, names, tree
 from .release import ReleaseOnly
+
+
+class UnfitError(Exception):
+    """It cannot be converted as it is; the text is whole sentences, with what to do."""
 
 
 class OneAtATime(BaseConverter):
@@ -57,6 +61,8 @@ class OneAtATime(BaseConverter):
                 _for_all(target)
         except locks.BusyError as error:
             return self._refuse(assignment_id, student_id, f"{error}. Wait until that is done.")
+        except UnfitError as error:
+            return self._refuse(assignment_id, student_id, str(error))
         except tree.RefusedError as error:
             advice = f"Put a copy of the file in its place or remove it, in {source}."
             return self._refuse(assignment_id, student_id, f"{error}. {advice}")
@@ -76,6 +82,7 @@ class OneAtATime(BaseConverter):
 
         Raises:
             RefusedError: it is not to be.
+            UnfitError: as above.
             OSError: it cannot be read.
         """
         # The folder that holds all of them is the instructors', who may have it elsewhere.
@@ -113,7 +120,25 @@ class GenerateAssignment(OneAtATime, converters.GenerateAssignment):
         return f"the assignment '{assignment_id}'"
 
     def check(self, source: Path) -> None:
-        """What instructors put there is theirs to give away."""
+        """What instructors put there is theirs to give away, under names that work."""
+        ignore = self.coursedir.ignore
+        found = [names.objection(source.name, ignore)]
+        found += [names.objection(path.stem) for path in sorted(source.glob("*.ipynb"))]
+        if any(found):
+            raise UnfitError(" ".join(filter(None, found)))
+
+    def init_notebooks(self) -> None:
+        # Before it is looked for: nbgrader takes the name for a pattern, and finds another or none.
+        directory = self.coursedir
+        name = directory.assignment_id
+        objection = names.objection(name, directory.ignore)
+        if (
+            objection
+            and Path(directory.format_path(directory.source_directory, ".", name)).is_dir()
+        ):
+            self.log.error("%s: %s", self.done, objection)
+            raise NbGraderException(objection)
+        super().init_notebooks()
 
     def start(self) -> None:
         # Last, and whatever a file made of the list: students would have the gain.

@@ -1,50 +1,24 @@
-// Nbgrader → Formgrader opens a tab of its own.
-//
-// nbgrader's own plugin shows the formgrader in a frame inside JupyterLab. Under a hub that frame
-// stays blank: JupyterHub forbids framing, because every user's server shares one origin, so a page
-// of another user's server could frame the formgrader, read it and click in it. That protection
-// stays; this plugin takes the place of nbgrader's ("@jupyter/nbgrader:formgrader" is switched off)
-// and answers to the same command.
+// Courseyard's plugins for JupyterLab and Notebook 7, one in each file beside this one.
 //
 // A federated extension by hand, without a build: a container with `init` and `get`
 // (webpack's module federation; jupyterlab/federated_labextensions.py reads package.json).
+// JupyterLab waits for `init` before it loads anything of its own. The files are scripts, since
+// JupyterLab begins at the page's load event, which waits for scripts and not for modules.
 (() => {
-  const shows = (tab, path) => {
-    try {
-      return tab.location.pathname.startsWith(path);
-    } catch {
-      return false; // it went to another site
-    }
-  };
-  const plugin = {
-    id: 'courseyard:formgrader',
-    description: 'Opens the formgrader in a tab of its own.',
-    autoStart: true,
-    activate: app => {
-      // JupyterLab gives a whole address, a location compares by its path.
-      const base = new URL(app.serviceManager.serverSettings.baseUrl, window.location.href).pathname;
-      app.commands.addCommand('nbgrader:open-formgrader', {
-        label: 'Formgrader',
-        caption: 'Grade this course in a new tab',
-        execute: () => {
-          // Without an address: a tab that stands is not loaded anew, which would lose the place
-          // and the unsaved words of somebody who is grading there.
-          const tab = window.open('', 'formgrader-' + base);
-          if (!tab) {
-            window.alert('The browser blocked the new tab. Allow pop-ups for this page and try again.');
-          } else if (shows(tab, base + 'formgrader')) {
-            tab.focus();
-          } else {
-            tab.location = base + 'formgrader';
-          }
-        }
-      });
-    }
-  };
-  const extension = { __esModule: true, default: plugin };
+  const plugins = [];
+  const script = name =>
+    new Promise((done, failed) => {
+      const element = document.createElement('script');
+      element.src = new URL(name, document.currentScript.src);
+      element.onload = done;
+      element.onerror = failed;
+      document.head.append(element);
+    });
   window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB.courseyardPlugins = plugins;
+  const parts = Promise.all(['formgrader.js', 'saving.js'].map(script));
   window._JUPYTERLAB.courseyard = {
-    init: () => {},
-    get: () => Promise.resolve(() => extension)
+    init: () => parts,
+    get: async () => () => ({ __esModule: true, default: plugins })
   };
 })();
