@@ -1,15 +1,16 @@
-"""What the carrier of connections costs a person: this commit, and one that handed the socket in.
+"""What the carrier of connections costs a person: this commit, and others (``--before``).
 
-Baseline, in the same run: the commit before the carrier (``--before``), taken out of git, whose servers
-got a listening socket of the machine's. Both hubs stand all the time and take turns, the first one
-changing; the same image, proxy, accounts and client. Measured through the proxy, as a browser does:
-a WebSocket of a kernel from a message to its answer (``kernel_info_request``, and ``1+1`` until the
-kernel is idle), an upload of 200 MB to the home directory in pieces of 1 MiB as JupyterLab sends them,
-and ten starts at once. Last, the carrier alone on the loopback against no carrier: a round trip of 100
-bytes and 2 GB in one direction.
+Baseline, in the same run: the commit before the carrier, taken out of git, whose servers got a listening
+socket of the machine's. All hubs stand all the time and take turns, each round in the other order; the
+same image, proxy, accounts and client. Measured through the proxy, as a browser does: a WebSocket of a
+kernel from a message to its answer (``kernel_info_request``, and ``1+1`` until the kernel is idle), an
+upload of 200 MB to the home directory in pieces of 1 MiB as JupyterLab sends them, and ten starts at
+once of servers that are a small HTTP server: a JupyterLab's own five seconds would hide what is looked
+for. First, the carrier alone on the loopback against no carrier: a round trip of 100 bytes, and 512 MB
+in one direction.
 
-Usage, as root: ``python bench/carrier.py SITE [--rounds 5] [--at-once 10] [--before COMMIT]``, where SITE is
-a folder made by ``courseyard init`` whose image is built.
+Usage, as root: ``python bench/carrier.py SITE [--rounds 3] [--at-once 10] [--before COMMIT …]``, where SITE
+is a folder made by ``courseyard init`` whose image is built. SIGTERM ends it and all that it started.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import base64
 import json
 import os
+import runpy
 import secrets
 import shutil
 import socket
@@ -30,16 +32,16 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from start import Hub, courseyard_hub, processes_of, pss, start_together, take_turns
+import yaml
+from start import Hub, courseyard_hub, end_at_sigterm, pss, start_together, take_turns
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from courseyard.backends.sandbox import carrier
 from courseyard.registry.course import general_server_name
 from courseyard.sitefile import load_site
 
@@ -47,7 +49,9 @@ ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "af811de"
 MESSAGES = 100  # of each kind a round
 PIECE, PIECES = 1024 * 1024, 200
-QUESTIONS, BULK = 5000, 2 * 1024**3  # of the carrier alone
+QUESTIONS, BULK = 2000, 512 * 1024**2  # of the carrier alone
+LIGHT = "light"
+CARRIER = "src/courseyard/backends/sandbox/carrier.py"
 
 
 @dataclass
@@ -60,6 +64,25 @@ class Figures:
     together: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     carriers: list[float] = field(default_factory=list)
+    trip: list[float] = field(default_factory=list)  # of the carrier alone
+    bulk: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A commit that is measured."""
+
+    name: str
+    python: str
+    tree: Path
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def program(self) -> Path | None:
+        """Its carrier; None where it has none."""
+        file = self.tree / CARRIER
+        return file if file.exists() else None
 
 
 def ask(hub: Hub, method: str, path: str, body: object = None) -> Any:
@@ -145,23 +168,40 @@ def use(hub: Hub, server: str, figures: Figures) -> None:
     print(hub.base, *(f"{seconds:.4f} s" for seconds in found), file=sys.stderr, flush=True)
 
 
-@contextmanager
-def carried(target: tuple[str, int]) -> Iterator[tuple[str, int]]:
-    """The carrier alone, in a process of its own, as it is beside a server."""
-    entrance = socket.create_server(("127.0.0.1", 0))
+def forked(work: Callable[[], None]) -> int:
+    """The pid of a process that does ``work`` and nothing else."""
     pid = os.fork()
     if pid == 0:
-        carrier.Carrier(entrance, target, 10).run([])
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return pid
+
+
+@contextmanager
+def carried(program: Path, target: tuple[str, int]) -> Iterator[tuple[tuple[str, int], int]]:
+    """The carrier alone, in a process of its own, as it is beside a server: its address and pid."""
+    entrance = socket.create_server(("127.0.0.1", 0))
+    pid = forked(lambda: runpy.run_path(str(program))["Carrier"](entrance, target, 10).run([]))
     try:
-        yield entrance.getsockname()
+        yield entrance.getsockname(), pid
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         entrance.close()
 
 
-def alone(where: tuple[str, int]) -> tuple[float, float]:
-    """Seconds of a round trip (the median), and of the bulk."""
+def processor_time(pid: int) -> float:
+    """Seconds that a process has used; 0 for none."""
+    if not pid:
+        return 0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def alone(where: tuple[str, int], pid: int, figures: Figures) -> None:
+    """A round with the carrier ``pid``."""
     with socket.create_connection(where) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"echo")
@@ -173,15 +213,17 @@ def alone(where: tuple[str, int]) -> tuple[float, float]:
             while left:
                 left -= len(connection.recv(left))
             times.append(time.perf_counter() - begin)
+    figures.trip.append(statistics.median(times))
     with socket.create_connection(where) as connection:
         piece = bytes(1 << 20)
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), processor_time(pid)
         connection.sendall(b"sink")
         for _ in range(BULK // len(piece)):
             connection.sendall(piece)
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
-        return statistics.median(times), time.perf_counter() - begin
+    figures.bulk.append(time.perf_counter() - begin)
+    figures.processor.append(processor_time(pid) - used)
 
 
 def serve(listening: socket.socket) -> None:
@@ -197,99 +239,146 @@ def serve(listening: socket.socket) -> None:
         connection.close()
 
 
-def carrier_alone(rounds: int) -> tuple[Figures, Figures]:
+def carriers_alone(sides: list[Side], rounds: int) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
-    pid = os.fork()
-    if pid == 0:
-        serve(listening)
-    without, with_ = Figures(), Figures()
-    try:
-        with carried(listening.getsockname()) as entrance:
-            sides = [(listening.getsockname(), without), (entrance, with_)]
-            for number in range(rounds):
-                for where, figures in sides if number % 2 == 0 else reversed(sides):
-                    trip, bulk = alone(where)
-                    figures.info.append(trip)
-                    figures.upload.append(BULK / bulk)
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-    return without, with_
+    pid = forked(lambda: serve(listening))
+    target = listening.getsockname()
+    with ExitStack() as stack:
+        stack.callback(os.waitpid, pid, 0)
+        stack.callback(os.kill, pid, 9)
+        runs = [
+            (stack.enter_context(carried(s.program, target)) if s.program else (target, 0), s)
+            for s in sides
+        ]
+        for number in range(rounds):
+            for (where, carrier), side in runs if number % 2 == 0 else reversed(runs):
+                alone(where, carrier, side.figures)
 
 
-def row(label: str, before: list[float], now: list[float], factor: float, unit: str) -> str:
+def table(title: str, sides: list[Side], rows: list[tuple[str, str, float, str]]) -> None:
     """Medians, and the span of all rounds behind them."""
-    cells = [
-        f"{statistics.median(found) * factor:.2f} {unit} ({min(found) * factor:.2f}-{max(found) * factor:.2f})"
-        if found
-        else "-"
-        for found in (before, now)
-    ]
-    return f"{label:38}{cells[0]:>30}{cells[1]:>30}"
+    print(f"\n{title:36}" + "".join(f"{side.name:>28}" for side in sides))
+    for label, name, factor, unit in rows:
+        cells = []
+        for side in sides:
+            found = [value * factor for value in getattr(side.figures, name)]
+            span = f"({min(found):.2f}-{max(found):.2f})"
+            cells.append(f"{statistics.median(found):.2f} {unit} {span}")
+        print(f"{label:36}" + "".join(f"{cell:>28}" for cell in cells), flush=True)
 
 
-def take_out(commit: str, folder: Path) -> Path:
+def take_out(commit: str, folder: Path) -> Side:
     """A Python whose Courseyard is that of a commit; all else is this one's. Lies in ``folder``."""
     tree, environment = folder / "tree", folder / "environment"
     tree.mkdir(parents=True)
     with subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE) as archive:
         subprocess.run(["tar", "-x"], cwd=tree, stdin=archive.stdout, check=True)
-    shutil.copytree(sys.prefix, environment, symlinks=True)
+    shutil.copytree(sys.prefix, environment, symlinks=True, copy_function=link_or_copy)
     for file in environment.glob("lib/python*/site-packages/*courseyard*.pth"):
+        file.unlink()  # the same file as this one's
         file.write_text(f"{tree / 'src'}\n")
-    return environment / "bin" / "python"
+    return Side(commit, str(environment / "bin" / "python"), tree)
 
 
-def carriers(hub: Hub, at_once: int) -> float:
-    """Bytes of the carrier of one server."""
-    found = {pid for n in range(at_once) for pid in processes_of(f"/user/bench{n}/")}
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
-    return sum(pss(pid) for pid, line in lines.items() if b"carrier.py" in line) / at_once
+def link_or_copy(source: str, target: str) -> None:
+    """A second name costs nothing; between two file systems there is none."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def carriers_of(pids: set[int]) -> float:
+    """Bytes of the carriers among processes, with what they were forked from."""
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
+    return sum(pss(pid) for pid, line in lines.items() if b"carrier.py" in line)
+
+
+def with_light(site: Path, work: Path) -> Path:
+    """A copy of the site with an environment whose servers cost little."""
+    copy = work / "site"
+    left_out = shutil.ignore_patterns("state", "storage", "images", "*.lock")
+    shutil.copytree(site, copy, symlinks=True, ignore=left_out)
+    (copy / "images").symlink_to((site / "images").resolve())
+    runpy.run_path(str(ROOT / "tests" / "faults" / "light_image.py"))["make"](work / LIGHT)
+    listed = {"title": "Light", "releases": {"2026-01-01": {"path": str(work / LIGHT)}}}
+    environment = {"name": "Light", "image": LIGHT.upper()}
+    for file, key, added in (
+        ("images.yaml", "families", {LIGHT.upper(): listed}),
+        ("courseyard.yaml", "environments", {LIGHT: environment}),
+    ):
+        content = yaml.safe_load((copy / file).read_text())
+        content[key].update(added)
+        (copy / file).write_text(yaml.safe_dump(content))
+    return copy
+
+
+def measure(sides: list[Side], site: Path, work: Path, rounds: int, users: int) -> None:
+    """Hubs of all sides, in turns."""
+    server = general_server_name(next(iter(load_site(site).environments)))
+    site, token = with_light(site, work), secrets.token_hex(16)
+
+    def starts(hub: Hub, figures: Figures) -> None:
+        def look(pids: set[int]) -> None:
+            figures.carriers.append(carriers_of(pids) / users)
+
+        start_together(hub, general_server_name(LIGHT), figures, users, look)
+        print(hub.base, f"{figures.together[-1]:.2f} s", file=sys.stderr, flush=True)
+
+    with ExitStack() as stack:
+        hubs: list[tuple[Hub, Any]] = []
+        for side in sides:
+            folder = work / f"{side.name}.hub"
+            folder.mkdir(mode=0o755)
+            hub = stack.enter_context(courseyard_hub(site, folder, token, users, side.python))
+            print(f"{side.name} is at {hub.base}", file=sys.stderr, flush=True)
+            hubs.append((hub, side.figures))
+        for hub, _ in hubs:
+            hub.start("bench0", server)
+        take_turns(hubs, rounds, lambda hub, to: use(hub, server, to))
+        for hub, _ in hubs:
+            hub.stop("bench0", server)
+        take_turns(hubs, rounds, starts)
+
+
+def tell(sides: list[Side], users: int) -> None:
+    rows = [
+        ("kernel_info over a WebSocket", "info", 1000, "ms"),
+        ("1+1 over a WebSocket, until idle", "execute", 1000, "ms"),
+        ("200 MB to the home directory", "upload", 1, "s"),
+        (f"{users} starts at once", "together", 1, "s"),
+        (f"memory of each of the {users} (PSS)", "memory", 1 / 2**20, "MB"),
+        ("of it the carrier", "carriers", 1 / 2**20, "MB"),
+    ]
+    table("median (all rounds)", sides, rows)
+    rows = [
+        ("100 bytes there and back", "trip", 1e6, "µs"),
+        ("512 MB in one direction", "bulk", 1, "s"),
+        ("of it processor time of the carrier", "processor", 1, "s"),
+    ]
+    table("on the loopback, without Jupyter", sides, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--at-once", type=int, default=10)
-    parser.add_argument("--before", default=BEFORE)
+    parser.add_argument("--before", nargs="+", default=[BEFORE])
     arguments = parser.parse_args()
-    server = general_server_name(next(iter(load_site(arguments.site).environments)))
-    token, site, users = secrets.token_hex(16), arguments.site.resolve(), arguments.at_once
-    before, now = Figures(), Figures()
+    end_at_sigterm()
+    rounds, users, load = arguments.rounds, arguments.at_once, os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="courseyard-bench-") as folder:
         work = Path(folder)
         work.chmod(0o755)
-        old = str(take_out(arguments.before, work / "commit"))
-        for name in ("before", "now"):
-            (work / name).mkdir(mode=0o755)
-        with (
-            courseyard_hub(site, work / "before", token, users, old) as first,
-            courseyard_hub(site, work / "now", token, users) as second,
-        ):
-            hubs: list[tuple[Hub, Any]] = [(first, before), (second, now)]
-            for hub, _ in hubs:
-                hub.start("bench0", server)
-            take_turns(hubs, arguments.rounds, lambda hub, to: use(hub, server, to))
-            now.carriers.append(carriers(second, 1))
-            for hub, _ in hubs:
-                hub.stop("bench0", server)
-            take_turns(
-                hubs,
-                arguments.rounds,
-                lambda hub, to: start_together(hub, server, to, arguments.at_once),
-            )
-    print(f"{'median (all rounds)':38}{'socket handed in':>30}{'carrier':>30}")
-    print(row("kernel_info over a WebSocket", before.info, now.info, 1000, "ms"))
-    print(row("1+1 over a WebSocket, until idle", before.execute, now.execute, 1000, "ms"))
-    print(row("200 MB to the home directory", before.upload, now.upload, 1, "s"))
-    print(row(f"{users} starts at once", before.together, now.together, 1, "s"))
-    print(row("memory of an idle server (PSS)", before.memory, now.memory, 1 / 2**20, "MB"))
-    print(row("of it the carrier", before.carriers, now.carriers, 1 / 2**20, "MB"))
-    without, with_ = carrier_alone(arguments.rounds)
-    print(f"\n{'on the loopback, without Jupyter':38}{'no carrier':>30}{'carrier':>30}")
-    print(row("100 bytes there and back", without.info, with_.info, 1e6, "µs"))
-    print(row("one direction", without.upload, with_.upload, 1e-9, "GB/s"))
+        sides = [take_out(commit, work / commit) for commit in arguments.before]
+        sides.append(Side("this commit", sys.executable, ROOT))
+        carriers_alone(sides, rounds)
+        measure(sides, arguments.site.resolve(), work, rounds, users)
+        tell(sides, users)
+        print(
+            f"\nload average: {load[0]:.1f} before, {os.getloadavg()[0]:.1f} at the end", flush=True
+        )
 
 
 if __name__ == "__main__":

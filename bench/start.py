@@ -14,8 +14,10 @@ built. The site's own hub must not be running.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -25,11 +27,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +75,18 @@ c.JupyterHub.load_roles = []
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that is free, with the three after it, which belong to a hub as well.
+
+    Not among those from which the kernel takes the ports of connections: one of them may be taken soon.
+    """
+    for _ in range(200):
+        port = random.randrange(20000, 32000, 4)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in range(port, port + 4):
+                sock = stack.enter_context(socket.socket())
+                sock.bind(("127.0.0.1", number))
+            return port
+    raise RuntimeError("no four free ports in a row")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -203,7 +213,8 @@ def command(pid: int) -> str:
 
 
 def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
         try:
             urllib.request.urlopen(base + "/hub/health", timeout=5)
             return
@@ -212,6 +223,16 @@ def wait_for(base: str, process: subprocess.Popen[str], log: Path) -> None:
                 raise RuntimeError(f"the hub ended:\n{log.read_text()[-3000:]}") from None
             time.sleep(0.2)
     raise RuntimeError(f"the hub did not answer:\n{log.read_text()[-3000:]}")
+
+
+def end_at_sigterm() -> None:
+    """From now on SIGTERM ends this program as an error does: what it started is stopped."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would leave the rest as it is
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager
@@ -227,9 +248,11 @@ def run(argv: list[str], base: str, log: Path, folder: Path) -> Iterator[subproc
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(60)
+                process.wait(90)
             except subprocess.TimeoutExpired:
+                print(f"process {process.pid} does not end: {log}", file=sys.stderr)
                 process.kill()
+                process.wait()
 
 
 @contextmanager
@@ -298,15 +321,41 @@ def start_alone(hub: Hub, server: str, figures: Figures) -> None:
     hub.stop("bench0", server)
 
 
-def start_together(hub: Hub, server: str, figures: Figures, at_once: int) -> None:
+def together(count: int, work: Callable[[int], object]) -> None:
+    """Do ``work`` so many times at once. An end of this program waits for none of them."""
+    errors: list[BaseException] = []
+
+    def one(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def start_together(
+    hub: Hub,
+    server: str,
+    figures: Figures,
+    at_once: int,
+    look: Callable[[set[int]], None] = lambda pids: None,
+) -> None:
+    """Start servers at once, ``look`` at their processes a moment later, and stop them."""
     begin = time.perf_counter()
-    with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda n: hub.start(f"bench{n}", server), range(at_once)))
-        figures.together.append(time.perf_counter() - begin)
-        time.sleep(5)
-        pids = {pid for n in range(at_once) for pid in processes_of(f"/user/bench{n}/")}
-        figures.memory.append(sum(map(pss, pids)) / at_once)
-        list(pool.map(lambda n: hub.stop(f"bench{n}", server), range(at_once)))
+    together(at_once, lambda n: hub.start(f"bench{n}", server))
+    figures.together.append(time.perf_counter() - begin)
+    time.sleep(5)
+    pids = {pid for n in range(at_once) for pid in processes_of(f"/user/bench{n}/")}
+    figures.memory.append(sum(map(pss, pids)) / at_once)
+    look(pids)
+    together(at_once, lambda n: hub.stop(f"bench{n}", server))
 
 
 def take_turns(hubs: list[tuple[Hub, Figures]], rounds: int, step: Callable[..., None]) -> None:
@@ -332,6 +381,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=10)
     arguments = parser.parse_args()
+    end_at_sigterm()
     site = load_site(arguments.site)
     image = load_catalog(site).resolve(ImageWish(family="DEFAULT")).path
     if image is None or not image.exists():
