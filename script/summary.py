@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as tree
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 _WIDTH = 400  # characters of a failure's first lines
+_LONGEST = 40
 
 
 def _root(file: Path) -> tree.Element:
@@ -46,6 +48,17 @@ def summary(folder: Path) -> Iterator[str]:
         )
 
 
+def longest(folder: Path) -> Iterator[str]:
+    """Lines for the files that took longest, in seconds, with their set-up."""
+    seconds: dict[str, float] = defaultdict(float)
+    for file in folder.glob("*.xml"):
+        for case in _root(file).iter("testcase"):
+            name = f"{case.get('classname', '').replace('.', '/')}.py ({file.stem})"
+            seconds[name] += float(case.get("time") or 0)
+    for name, taken in sorted(seconds.items(), key=lambda each: -each[1])[:_LONGEST]:
+        yield f"  {taken:6.0f} s {name}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--failed-files", action="store_true")
@@ -54,7 +67,7 @@ def main() -> None:
     if given.failed_files:
         print(*failed_files(given.path))
     else:
-        print(*summary(given.path), sep="\n")
+        print(*longest(given.path), *summary(given.path), sep="\n")
 
 
 if __name__ == "__main__":
