@@ -20,6 +20,10 @@ from courseyard.units import Bytes, Cores, Seconds
 SITE_FILE = "courseyard.yaml"
 #: UIDs and GIDs below are the system's own and never run a server (DOMAIN.md, Identity).
 LOWEST_ID = 1000
+#: UIDs that graded code runs under: nobody's, so no file is theirs. They lie above what directories
+#: give out (SSSD ends at 2,000,200,000) and below 2^31, where Kubernetes ends.
+GRADING_UIDS = range(2_100_000_000, 2_140_000_000)
+HIGHEST_UID = GRADING_UIDS.start - 1
 
 
 def _timezone(value: str) -> str:
@@ -149,7 +153,7 @@ class PeopleSettings(Settings):
     test_students: tuple[str, ...] = Field(
         (), description="Usernames that see private courses as a student, for trying them out."
     )
-    max_uid: int = Field(2**31 - 1, description="The highest UID a server may run under.")
+    max_uid: int = Field(HIGHEST_UID, description="The highest UID a server may run under.")
     timeout: Seconds = Field(5, description="How long one look-up may take. Seconds or 5s.")
     cache: Seconds = Field(300, description="How long an answer is kept.")
     cache_unknown: Seconds = Field(30, description="How long 'nobody has this name' is kept.")

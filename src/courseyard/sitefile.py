@@ -18,7 +18,7 @@ from courseyard.errors import Problem, SettingsError, Severity
 from courseyard.hints import did_you_mean, shown
 from courseyard.images.catalog import parse_wish
 from courseyard.registry.override import PARSERS, is_reserved_variable, never_allowed
-from courseyard.settings import FORMS, LOWEST_ID, SITE_FILE, ServerSettings, Site
+from courseyard.settings import FORMS, HIGHEST_UID, LOWEST_ID, SITE_FILE, ServerSettings, Site
 from courseyard.units import format_bytes
 from courseyard.yamlfile import Document, VanishedError, read_yaml
 
@@ -258,6 +258,9 @@ def _check_people(site: Site) -> Iterator[Found]:
                 yield ("people", key, index), f"{shown(name)} is not a username of this site"
     if people.max_uid < LOWEST_ID:
         yield ("people", "max_uid"), f"must be at least {LOWEST_ID}"
+    if people.max_uid > HIGHEST_UID:
+        message = f"must be at most {HIGHEST_UID}: graded code runs under UIDs above"
+        yield ("people", "max_uid"), message
     if site.hub.authenticator == "demo" and people.source != "static":
         message = "`demo` needs `people: {source: static}`; with the machine's users write `pam`"
         yield ("hub", "authenticator"), message

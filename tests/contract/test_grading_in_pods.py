@@ -18,6 +18,8 @@ import pytest
 from courseyard.backends.kubernetes import grading
 from courseyard.backends.kubernetes.gradingpods import NoGradingError
 from courseyard.plan import model
+from courseyard.plan.grading import nobodys
+from courseyard.settings import GRADING_UIDS
 from tests.conftest import Inside
 from tests.contract.pods import NAMESPACE, PodYard
 from tests.contract.test_walls_of_pods import until
@@ -94,10 +96,9 @@ def plan_of(make_plan: Callable[..., Any], who: tuple[str, int]) -> model.Server
         update={"supplementary": (*plan.identity.supplementary, group)}
     )
     wanted = ("/coursedata", "/m/jupyter/shareddata", "/m/jupyter/software")
+    student = {"gid": STUDENTS, "group": "users", "supplementary": ()}
     inner = model.Grading(
-        identity=identity.model_copy(
-            update={"gid": STUDENTS, "group": "users", "supplementary": ()}
-        ),
+        identity=nobodys(identity.model_copy(update=student)),
         mounts=tuple(
             m.model_copy(update={"writable": False}) for m in plan.mounts if m.target in wanted
         ),
@@ -169,7 +170,8 @@ print(json.dumps({"uid": os.getresuid(), "gid": os.getresgid(), "groups": sorted
   "storage": sorted(p for p in points if p.startswith(("/course", "/m/", "/srv", "/notebooks")))}))
 """
     found = ada.graded(look)
-    assert found["uid"] == [TEACHER[1]] * 3
+    assert found["uid"] == [ada.pod["spec"]["securityContext"]["runAsUser"]] * 3
+    assert found["uid"][0] in GRADING_UIDS
     assert found["gid"] == [STUDENTS] * 3
     assert set(found["groups"]) <= {STUDENTS}
     assert found["storage"] == ["/coursedata", "/m/jupyter/shareddata", "/m/jupyter/software"]

@@ -17,6 +17,7 @@ import pytest
 
 from courseyard.backends.sandbox import namespaces
 from courseyard.plan import model
+from courseyard.plan.grading import nobodys
 from courseyard.singleuser import seccomp
 from tests.contract.handed_in import below, foreign_sockets, handed_in, wait_for
 from tests.taking import TAKING, code
@@ -103,9 +104,8 @@ def test_every_socket_is_of_the_sandboxs_own_network(
     runner = probe_programs / "grading"
     runner.mkdir(exist_ok=True)
     (runner / "runner.py").write_text((probe_programs / "start.py").read_text())
-    nobody = {"username": "grader", "full_name": "", "email": "", "home": "/home/grader"}
-    nobody |= {"gid": 20000, "group": "users", "supplementary": (), "umask": 0o022}
-    identity = plan.identity.model_copy(update=nobody)
+    student = {"gid": 20000, "group": "users", "supplementary": (), "umask": 0o022}
+    identity = nobodys(plan.identity.model_copy(update=student))
     grading = model.Grading(identity=identity, mounts=(), environment={})
     started = yard.start(plan.model_copy(update={"grading": grading}))
     try:

@@ -19,6 +19,7 @@ from courseyard.images.model import ImageWish
 from courseyard.people.person import Group, Person
 from courseyard.registry.course import Course, Override
 from courseyard.settings import (
+    HIGHEST_UID,
     Environment,
     GroupSetting,
     PeopleSettings,
@@ -109,7 +110,7 @@ def make_site(dice: Dice) -> Site:
             test_students=dice.some(NAMES, 2),
             users_group=GroupSetting(name="users", gid=20000),
             course_group_prefix=dice.choice(PREFIXES),
-            max_uid=dice.choice((2**31 - 1, 30000)),
+            max_uid=dice.choice((HIGHEST_UID, 30000)),
         ),
         environments={
             "python": Environment(name="Python"),

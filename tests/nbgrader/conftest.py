@@ -23,6 +23,7 @@ from courseyard.backends.sandbox import grading
 from courseyard.images.build import build_image
 from courseyard.plan.model import StorageKind, StorageNeed
 from courseyard.plan.nbgrader import EXCHANGE_PARTS, fixed
+from courseyard.settings import GRADING_UIDS
 from courseyard.singleuser import configuration
 from courseyard.storage.apply import ensure
 
@@ -77,8 +78,12 @@ class Actor:
             assert done.returncode == 0, f"{self.name}: {command}:\n{done.stdout}"
         return str(done.stdout)
 
-    def as_myself(self) -> list[str]:
-        """Words that run a command as this person, under a passwd file that knows the name."""
+    def as_myself(self, other: int = 0) -> list[str]:
+        """Words that run a command as this person, under a passwd file that knows the name.
+
+        Args:
+            other: a UID in the place of the person's, where there are several.
+        """
         passwd = self.folder / "passwd"
         uid = self.uid if AS_ROOT else os.geteuid()
         passwd.write_text(
@@ -88,7 +93,12 @@ class Actor:
             return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
         # A mount namespace by root, so that every UID and GID stays real.
         script = 'mount --bind "$0" /etc/passwd && exec "$@"'
-        drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", f"--groups={USERS}"]
+        drop = [
+            "setpriv",
+            f"--reuid={other or self.uid}",
+            f"--regid={self.gid}",
+            f"--groups={USERS}",
+        ]
         return ["unshare", "--mount", "sh", "-c", script, str(passwd), *drop, "--no-new-privs"]
 
     @contextlib.contextmanager
@@ -99,7 +109,7 @@ class Actor:
             grading.listen(listening, self.folder / "grading", uid)
             number = listening.fileno()
             process = subprocess.Popen(
-                [*self.as_myself(), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",
+                [*self.as_myself(GRADING_UIDS[self.uid]), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",
                  "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
                  "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--tmpfs", "/tmp",
                  "--ro-bind", str(self.image), str(self.image),

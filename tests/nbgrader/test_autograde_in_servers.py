@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from courseyard.plan.nbgrader import APPEND_FILE
-from tests.nbgrader.conftest import AS_ROOT, COURSE, INSTRUCTORS
+from courseyard.settings import GRADING_UIDS
+from tests.nbgrader.conftest import AS_ROOT, COURSE
 from tests.nbgrader.servers import MEMORY, Servers
 from tests.nbgrader.servers import servers as servers  # the fixture
 
@@ -55,6 +56,7 @@ found = {
     "data": open("numbers.csv").read().strip(),
     "helper": helper.NAME,
     "grading": os.environ.get("NBGRADER_EXECUTION"),
+    "draft": tries(lambda: open("/coursedata/exam-draft.txt").read()),
 }
 print("FOUND" + json.dumps(found, default=repr))
 """
@@ -110,6 +112,7 @@ def seen(ada: Any, student: str) -> dict[str, Any]:
 def test_students_code_meets_nothing_of_anybodys(servers: Servers) -> None:
     ada, maija, omar = (servers[name] for name in ("ada", "maija", "omar"))
     ada("sh", "-c", "mkdir /course/pymod; echo NAME = 5 > /course/pymod/helper.py")
+    ada("sh", "-c", "umask 007; echo SECRET > /coursedata/exam-draft.txt")
     ada("nbgrader", "generate_assignment", "week1")
     ada("nbgrader", "release_assignment", "week1")
     for student in (maija, omar):
@@ -121,11 +124,13 @@ def test_students_code_meets_nothing_of_anybodys(servers: Servers) -> None:
     assert "ERROR" not in said, said
     for student in ("maija", "omar"):  # in this order: what she leaves, he would find
         found = seen(ada, student)
-        assert found["uid"] == INSTRUCTORS["ada"]
+        assert found["uid"] in GRADING_UIDS, "it tells nothing of who grades"
         assert found["gids"] == [20000], "without the group of the course"
         for name in ("notebooks", "places", "secrets", "written", "left", "ipc", "told"):
             assert found[name] == [], name
         assert found["name"][0::4][:2] == ["grader", "grader"], "name and full name"
+        if AS_ROOT:  # an ordinary account has one UID
+            assert found["draft"] == "PermissionError", "what she alone may read"
         assert found["gradebook"] == "FileNotFoundError"
         assert found["first"] == found["memory"] == "PermissionError"
         assert found["hub"] == found["runner"] == "ConnectionRefusedError"

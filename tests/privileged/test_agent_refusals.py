@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from courseyard.errors import AgentRefusedError, CourseyardError
+from courseyard.plan.grading import nobodys
 from courseyard.plan.model import Grading, StorageKind
+from courseyard.settings import GRADING_UIDS
 
 ORDINARY = 65533
 
@@ -46,7 +48,7 @@ def grading(plan: Any, source: str = "shareddata", writable: bool = False, **who
     mount = plan.mounts[0].model_copy(
         update={"source": source, "target": "/extra", "writable": writable}
     )
-    identity = plan.identity.model_copy(update=who)
+    identity = nobodys(plan.identity).model_copy(update=who)
     part = Grading(identity=identity, mounts=(mount,), environment={})
     return plan.model_copy(update={"grading": part})
 
@@ -94,7 +96,9 @@ FORGED: dict[str, Callable[[Any], Any]] = {
         update={"storage": (p.storage[1].model_copy(update={"username": "../../etc"}),)}
     ),
     "grading as root": lambda p: grading(p, uid=0),
+    "grading as the instructor": lambda p: grading(p, uid=p.identity.uid),
     "grading as another person": lambda p: grading(p, uid=20102),
+    "a server as graded code": lambda p: changed(p, "identity", uid=GRADING_UIDS.start),
     "grading with a system group": lambda p: grading(p, gid=4),
     "grading beside others' files": lambda p: grading(p, "u/02/bob"),
     "grading beside what it may change": lambda p: grading(p, writable=True),

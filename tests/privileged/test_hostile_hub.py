@@ -23,6 +23,7 @@ from courseyard.errors import (
     UnknownPersonError,
 )
 from courseyard.people.static import StaticSource
+from courseyard.plan.grading import nobodys
 from courseyard.plan.model import Grading, StorageKind, StorageNeed
 from courseyard.storage import apply
 
@@ -112,7 +113,7 @@ def as_bob(plan: Any) -> Any:
 
 
 def graded_in_group(plan: Any) -> Any:
-    identity = in_group(plan, "jupyter-other", OTHER).identity
+    identity = nobodys(in_group(plan, "jupyter-other", OTHER).identity)
     return plan.model_copy(
         update={"grading": Grading(identity=identity, mounts=(), environment={})}
     )

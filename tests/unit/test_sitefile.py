@@ -173,6 +173,7 @@ proxy:
         ("people: {source: nss}", "`demo` needs"),
         ("people: {administrators: [root]}", "people.administrators[0]: 'root' is not"),
         ("people: {test_students: ['A B']}", "people.test_students[0]: 'A B' is not"),
+        ("people: {max_uid: 2147483647}", "must be at most 2099999999: graded code"),
         ("people: {username_pattern: '.*'}", "no safe folder names"),
         ("people: {username_pattern: '['}", "not a regular expression"),
         ("state: storage/state", "state: lies inside the storage root"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from courseyard.errors import AgentRefusedError
 from courseyard.images.catalog import ImageCatalog, Release
 from courseyard.plan.model import Identity, Mount, ServerPlan, StorageKind, StorageNeed
-from courseyard.settings import LOWEST_ID, Site
+from courseyard.settings import GRADING_UIDS, LOWEST_ID, Site
 
 HUB_ADDRESS = "COURSEYARD_HUB_ADDRESS"
 #: The most that `useradd` and LDAP let through are 32; a site's pattern may be wider.
@@ -64,6 +64,7 @@ def check_plan(site: Site, catalog: ImageCatalog, plan: ServerPlan) -> None:
     Raises:
         AgentRefusedError: ``detail`` says which part.
     """
+    _check_id("UID", plan.identity.uid, site.people.max_uid)
     _check_identity(site, plan.identity)
     _check_mounts(plan.identity, plan.mounts)
     _check_grading(site, plan)
@@ -80,7 +81,6 @@ def check_plan(site: Site, catalog: ImageCatalog, plan: ServerPlan) -> None:
 
 def _check_identity(site: Site, who: Identity) -> None:
     check_username(site, who.username)
-    _check_id("UID", who.uid, site.people.max_uid)
     for gid in (who.gid, *(group.gid for group in who.supplementary)):
         _check_id("GID", gid, _HIGHEST_ID)
     for name in (who.group, *(group.name for group in who.supplementary)):
@@ -93,12 +93,12 @@ def _check_identity(site: Site, who: Identity) -> None:
 
 
 def _check_grading(site: Site, plan: ServerPlan) -> None:
-    """Students' code runs there: under the same UID, and it may write nothing."""
+    """Students' code runs there: under a UID that owns nothing, and it may write nothing."""
     if plan.grading is None:
         return
     _check_identity(site, plan.grading.identity)
-    if plan.grading.identity.uid != plan.identity.uid:
-        raise refuse(f"grading under another UID, {plan.grading.identity.uid}")
+    if plan.grading.identity.uid != GRADING_UIDS.start:
+        raise refuse(f"grading under the UID {plan.grading.identity.uid}")
     _check_mounts(plan.identity, plan.grading.mounts)
     if any(mount.writable for mount in plan.grading.mounts):
         raise refuse("a folder that students' code may change when it is graded")

@@ -120,10 +120,10 @@ class Starter:
         Returns:
             What the server's launch needs now, and the processes that end with it.
         """
-        plan = beside.plan_of(server.plan)
+        plan = beside.plan_of(server.plan, record.handle)
         folder = server.folder / GRADING
         folder.mkdir(mode=0o700)
-        uid = plan.identity.uid if os.geteuid() == 0 else None
+        uid = record.uid if os.geteuid() == 0 else None  # who connects: the server
         with contextlib.ExitStack() as opened:
             wanted = launch.Wanted(
                 plan=plan,

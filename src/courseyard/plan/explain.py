@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from courseyard.plan.model import Identity, ServerPlan
+from courseyard.settings import GRADING_UIDS
 from courseyard.units import format_bytes, format_duration
 
 #: A section: its heading and rows of (what, value, reason).
@@ -136,7 +137,11 @@ def _grading(plan: ServerPlan) -> list[Row]:
         return []
     groups = (grading.identity.gid, *(g.gid for g in grading.identity.supplementary))
     why = "students' code is graded in a sandbox of its own, without a network"
-    rows = [("groups", " ".join(map(str, groups)), why)]
+    first, last = GRADING_UIDS[0], GRADING_UIDS[-1]
+    rows = [
+        ("UID", f"one of {first} to {last}", "nobody's: no file is its own"),
+        ("groups", " ".join(map(str, groups)), why),
+    ]
     return rows + [(m.target, _mount(m.source, m.writable), m.reason) for m in grading.mounts]
 
 

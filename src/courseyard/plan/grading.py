@@ -7,6 +7,7 @@ from courseyard.plan.identity import student_identity
 from courseyard.plan.model import Grading, Identity, Mount
 from courseyard.plan.mounts import COURSE, COURSEDATA, Storage, mount
 from courseyard.plan.nbgrader import REHEARSAL_VARIABLE
+from courseyard.settings import GRADING_UIDS
 
 #: Who graded code seems to be.
 USERNAME = "grader"
@@ -31,9 +32,12 @@ def grading_of(ctx: Context, storage: Storage, environment: dict[str, str]) -> G
 
 
 def nobodys(identity: Identity) -> Identity:
-    """The same rights under a name that says nothing of whoever grades."""
+    """The same groups under a name and a UID that say nothing of whoever grades, and own nothing.
+
+    Each sandbox takes a UID of its own in the place of this first one (backends/beside.py).
+    """
     names = {"username": USERNAME, "full_name": "", "email": "", "home": HOME}
-    return identity.model_copy(update=names)
+    return identity.model_copy(update={**names, "uid": GRADING_UIDS.start})
 
 
 def _mounts(ctx: Context, storage: Storage) -> list[Mount]:

@@ -124,7 +124,7 @@ class Grading(PlanPart):
     Software and limits are the server's; it has no network and its folders are read-only.
     """
 
-    identity: Identity  # the instructor's UID with a student's groups
+    identity: Identity  # a student's groups; the UID stands for one of settings.GRADING_UIDS
     mounts: tuple[Mount, ...]
     environment: dict[str, str]
 

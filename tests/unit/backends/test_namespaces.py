@@ -174,8 +174,9 @@ def test_graded_code_is_told_nobodys_name(make_plan: Callable[..., Any]) -> None
 
     def told(first: bool) -> str:
         found = namespaces.words(
-            beside.plan_of(plan) if first else plan, SYSTEM, IMAGE, OURS, real_ids=True, first=first
-        )
+            beside.plan_of(plan, "x") if first else plan,
+            SYSTEM, IMAGE, OURS, real_ids=True, first=first,
+        )  # fmt: skip
         files = [word.content.decode() for word in found if isinstance(word, namespaces.Data)]
         return "\n".join(files) + " ".join(word for word in found if isinstance(word, str))
 

@@ -16,6 +16,7 @@ from courseyard.plan.build import HOME_LINKS, label_value
 from courseyard.plan.model import HomeLink, ServerPlan, StorageKind
 from courseyard.plan.nbgrader import AUTOGRADE, COLLECT, EXCHANGE_PARTS, RELEASE
 from courseyard.registry.course import Override
+from courseyard.settings import GRADING_UIDS
 
 PAST = datetime(2026, 11, 1, tzinfo=UTC)
 World = Any
@@ -371,8 +372,10 @@ def test_students_code_is_graded_beside_the_server(world: World) -> None:
     plan = world.plan("ines", "algo-instructor")
     grading = plan.grading
     assert grading is not None
-    assert grading.identity.uid == plan.identity.uid
-    told = beside.plan_of(plan).model_dump_json(include={"identity", "mounts", "environment"})
+    inner = beside.plan_of(plan, "ines.algo-instructor.0a1b")
+    assert inner.identity.uid in GRADING_UIDS
+    assert inner.identity.uid > world.site.people.max_uid, "nobody's"
+    told = inner.model_dump_json(include={"identity", "mounts", "environment"})
     for name in (plan.identity.username, plan.identity.full_name, plan.identity.email):
         assert name in plan.model_dump_json()
         assert name not in told

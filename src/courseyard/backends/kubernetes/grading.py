@@ -1,7 +1,7 @@
 """The pod beside an instructor's, in which students' code is graded. Pure.
 
-It has the image, the place and the UID of the server, a student's groups, and of the server's folders only those
-that students may read. Its network lets that server in and nothing out (deploy/kubernetes/base/users/policies.yaml).
+It has the image and the place of the server, a UID that owns nothing, a student's groups, and of the server's folders
+only those that students may read. Its network lets that server in and nothing out (deploy/kubernetes/base/users/policies.yaml).
 
 It is made from what the cluster tells of the server's pod, so a hub that has just started needs no memory of it.
 The server's pod owns it: Kubernetes ends it with the server
@@ -56,7 +56,7 @@ def pod(server: Object, name: str) -> Object:
     """
     about = server["metadata"]
     plan = ServerPlan.from_json(about["annotations"][f"{manifests.ANNOTATION}plan.json"])
-    inner = beside.plan_of(plan)
+    inner = beside.plan_of(plan, about["uid"])
     owner = {"apiVersion": "v1", "kind": "Pod", "name": about["name"], "uid": about["uid"]}
     files = manifests.annotations_of(inner, "passwd", "group")
     return {
@@ -133,8 +133,7 @@ def _environment(inner: ServerPlan, key: str) -> list[Object]:
     own = {
         # The lock alone: whoever reads it has no key.
         runner.LOCK: hashlib.sha256(key.encode()).hexdigest(),
-        # The instructor's server has the same UID, by which they are counted: it keeps a half.
-        runner.PROCESSES: str(inner.limits.processes // 2),
+        runner.PROCESSES: str(inner.limits.processes),
     }
     return [
         {"name": name, "value": value.replace("$", "$$")}
