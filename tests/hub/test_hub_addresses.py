@@ -164,6 +164,15 @@ def test_without_that_they_get_it(unguarded: Hub) -> None:
     )
 
 
+@pytest.mark.parametrize("sign", ["%0d%0aX:1", "%00", "%7f", "%E2%80%A8"])
+def test_where_a_log_in_leads_holds_no_control_characters(guarded: Hub, sign: str) -> None:
+    """Such a header was a fault of the hub; the person is logged in, and comes home."""
+    visitor = guarded.visitor()
+    reply = visitor.log_in("aino", path=f"/hub/login?next=/hub/home{sign}")
+    assert reply.status_code == 200
+    assert reply.url == f"{guarded.base}/hub/home"
+
+
 # --- tries --------------------------------------------------------------------------------------
 
 #: Forms of the log-in page's address. Some pass the proxy's own limit; some reach no log-in at all.

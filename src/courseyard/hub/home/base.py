@@ -26,6 +26,16 @@ _SHORT = 1.0
 _STOPPING = 5.0
 
 
+_stock_next = BaseHandler._validate_next_url
+
+
+def install() -> None:
+    """Let no page of JupyterHub's lead on to an address that no header can hold: that was a fault (500)."""
+    BaseHandler._validate_next_url = lambda handler, address: (
+        "" if links.has_control(address) else _stock_next(handler, address)
+    )
+
+
 class Page(BaseHandler):
     """A page of ours."""
 

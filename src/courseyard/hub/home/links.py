@@ -26,6 +26,11 @@ class BadLinkError(ValueError):
     """A link that leads out of the person's own server."""
 
 
+def has_control(text: str) -> bool:
+    """Whether it holds a character that stands for no sign."""
+    return bool(_CONTROL.search(text))
+
+
 def split(link: str) -> tuple[Target, str]:
     """What a link starts and the path that it opens there: ``algo2026/coursedata/week1.ipynb``.
 
@@ -114,5 +119,5 @@ def _refuse(path: str) -> None:
 
 
 def _refuse_control(text: str) -> None:
-    if _CONTROL.search(text):
+    if has_control(text):
         raise BadLinkError("it holds characters that no address has")
