@@ -45,6 +45,7 @@ OUTPUTS = {
     "latex": ("text/latex", "$</script><img src=x onerror={}>$"),
     "png": ("image/png", '"onerror="{}'),
 }
+SIZE = f"1 onerror={RAN.format('o_size')}"
 READABLE = """## Answer
 $a < b$ & more, [the course](https://example.org/) ![a plot](data:image/png;base64,AAAA)
 
@@ -95,7 +96,8 @@ def notebook() -> dict[str, object]:
         {kind: text.format(RAN.format(f"o_{name}"))} for name, (kind, text) in OUTPUTS.items()
     ]
     for i, data in enumerate([*outputs, {"text/html": PANDAS}]):
-        output = {"output_type": "display_data", "data": data, "metadata": {}}
+        about = {kind: {"width": SIZE} for kind in data}
+        output = {"output_type": "display_data", "data": data, "metadata": about}
         cells.append({
             "cell_type": "code", "id": f"o{i}", "metadata": {}, "source": "1", "execution_count": 1,
             "outputs": [output],
@@ -141,7 +143,7 @@ def test_what_nbgrader_does_by_itself(browser: Browser, rendered: Path) -> None:
     """The attack: it runs with the instructor's rights."""
     found = ran(opened(browser, rendered / "none.html"))
     expected = {"m_script", "m_image", "m_frame", "m_svg", "m_toggle"}
-    assert found >= expected | {"o_html", "o_handler", "o_words"}, found
+    assert found >= expected | {"o_html", "o_handler", "o_words", "o_size"}, found
 
 
 @pytest.mark.parametrize("walls", WALLS[1:])

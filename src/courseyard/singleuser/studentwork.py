@@ -90,6 +90,16 @@ def clean(markup: str | bytes) -> str:
     return str(bleach.clean(text, _TAGS, _allowed, _PROTOCOLS, strip=True, css_sanitizer=_STYLES))
 
 
+def _sizes(metadata: Any) -> Any:
+    """Widths and heights of pictures alone: nbconvert's templates write others as they are."""
+    sizes = type(metadata)()
+    for kind, about in metadata.items():
+        if isinstance(about, dict):
+            numbers = {name: about.get(name) for name in ("width", "height")}
+            sizes[kind] = {n: v for n, v in numbers.items() if isinstance(v, int | float)}
+    return sizes
+
+
 class OwnScripts(BaseLoader):
     """Templates whose own scripts know the page's nonce.
 
@@ -139,14 +149,18 @@ class StudentWork(HTMLExporter):
         environment.globals["nonce"] = lambda: self.nonce
         return environment
 
-    def from_notebook_node(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
+    def from_notebook_node(self, nb: Any, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
         """Convert it; the page begins with its policy.
 
         Raises:
             RuntimeError: the template has no head that could say it.
         """
         self.nonce = secrets.token_urlsafe(16)
-        page, resources = super().from_notebook_node(*args, **kwargs)
+        for cell in nb.cells:
+            for output in cell.get("outputs", ()):
+                if "metadata" in output:
+                    output.metadata = _sizes(output.metadata)
+        page, resources = super().from_notebook_node(nb, *args, **kwargs)
         before, head, after = page.partition("<head>")
         if not head:
             raise RuntimeError("formgrader's template has no <head>")
