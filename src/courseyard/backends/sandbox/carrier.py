@@ -173,10 +173,10 @@ class Carrier:
             return
         size = way.source.recv_into(_buffer, CHUNK if self._held < HELD else SMALL)
         if size:
+            self._send(way, _buffer[:size])
             # The next part of an answer may wait for this part's acknowledgement, which the kernel
             # would hold back 40 ms: Jupyter's WebSockets go by Nagle's algorithm.
             way.source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            self._send(way, _buffer[:size])
             return
         way.over = True
         way.target.shutdown(socket.SHUT_WR)
