@@ -64,6 +64,7 @@ class Figures:
     together: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     carriers: list[float] = field(default_factory=list)
+    starting: list[float] = field(default_factory=list)  # processor time of a carrier until then
     trip: list[float] = field(default_factory=list)  # of the carrier alone
     bulk: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
@@ -196,8 +197,7 @@ def processor_time(pid: int) -> float:
     """Seconds that a process has used; 0 for none."""
     if not pid:
         return 0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def alone(where: tuple[str, int], pid: int, figures: Figures) -> None:
@@ -288,10 +288,10 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def carriers_of(pids: set[int]) -> float:
-    """Bytes of the carriers among processes, with what they were forked from."""
+def carriers_of(pids: set[int]) -> list[int]:
+    """The carriers among processes, with what they were forked from."""
     lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
-    return sum(pss(pid) for pid, line in lines.items() if b"carrier.py" in line)
+    return [pid for pid, line in lines.items() if b"carrier.py" in line]
 
 
 def with_light(site: Path, work: Path) -> Path:
@@ -320,7 +320,9 @@ def measure(sides: list[Side], site: Path, work: Path, rounds: int, users: int) 
 
     def starts(hub: Hub, figures: Figures) -> None:
         def look(pids: set[int]) -> None:
-            figures.carriers.append(carriers_of(pids) / users)
+            found = carriers_of(pids)
+            figures.carriers.append(sum(map(pss, found)) / users)
+            figures.starting.append(sum(map(processor_time, found)) / users)
 
         start_together(hub, general_server_name(LIGHT), figures, users, look)
         print(hub.base, f"{figures.together[-1]:.2f} s", file=sys.stderr, flush=True)
@@ -349,6 +351,7 @@ def tell(sides: list[Side], users: int) -> None:
         (f"{users} starts at once", "together", 1, "s"),
         (f"memory of each of the {users} (PSS)", "memory", 1 / 2**20, "MB"),
         ("of it the carrier", "carriers", 1 / 2**20, "MB"),
+        ("processor time of a carrier's start", "starting", 1e3, "ms"),
     ]
     table("median (all rounds)", sides, rows)
     rows = [

@@ -61,6 +61,35 @@ def test_an_open_connection_goes_on_without_the_agent(yard: Any, make_plan: Any)
     assert not carrier.runs()
 
 
+#: Answers each byte in two parts, and counts what the kernel acknowledged late meanwhile.
+PARTS = """
+import sys
+handler = sys._getframe(1).f_locals["self"]
+def late():
+    names, values = [x.split() for x in open("/proc/net/netstat") if x.startswith("TcpExt")][:2]
+    return int(values[names.index("DelayedACKs")])
+before = late()
+for _ in range(50):
+    handler.rfile.read(1)
+    handler.connection.send(b"a")
+    handler.connection.send(b"b")
+value = late() - before
+"""
+
+
+def test_an_answer_in_parts_does_not_wait(yard: Any, make_plan: Any) -> None:
+    """A server's second part waits for the acknowledgement of its first one (Nagle)."""
+    inside = yard.start(make_plan())
+    with socket.create_connection(("127.0.0.1", inside.port), 30) as open_:
+        open_.sendall(f"POST / HTTP/1.0\r\nContent-Length: {len(PARTS)}\r\n\r\n{PARTS}".encode())
+        with open_.makefile("rb") as stream:
+            for _ in range(50):
+                open_.sendall(b"x")
+                assert stream.read(2) == b"ab"
+            assert json.loads(stream.read().partition(b"\r\n\r\n")[2])["value"] < 5
+    yard.stop(inside.handle)
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["outside", "inside"])
 def test_a_carrier_that_is_killed_is_started_anew(yard: Any, make_plan: Any, which: int) -> None:
     inside = yard.start(make_plan())
