@@ -79,7 +79,9 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     else:
         _machine(c, places)
     c.KeyedProxy.keys = runtime.keys
-    c.KeyedProxy.users = f"{runtime.places.base_url}user/"
+    # On a host of their own, people's servers may set cookies for all of it (`__Host-` asks for that).
+    own_hosts = domains.host(runtime.site)
+    c.KeyedProxy.users = "" if own_hosts else f"{runtime.places.base_url}user/"
     _people(c, runtime)
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")

@@ -70,7 +70,7 @@ def middlewares(users: str, *, cookies: bool = True) -> dict[str, Any]:
     """What the proxy does with all that people's servers answer.
 
     Args:
-        users: the path of all servers, such as ``/user/``.
+        users: the path of all servers, such as ``/user/``; "" where each person's have a host.
         cookies: whether the proxy has our plugin, which holds cookies to their server's path.
     """
     headers = {"customResponseHeaders": dict.fromkeys(STRIPPED, "")}
@@ -88,7 +88,7 @@ class KeyedProxy(TraefikFileProviderProxy):
     """The official class, with a lock on the routes of people's servers."""
 
     keys = AnyTrait(help="People's keys.").tag(config=True)
-    users = Unicode("/user/", help="The path of all servers.").tag(config=True)
+    users = Unicode("/user/", help="The path of all servers; empty where people have hosts.").tag(config=True)
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ package cookies
 import (
 	"bufio"
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,7 +14,8 @@ import (
 
 // Config is what the dynamic configuration sets.
 type Config struct {
-	// Users is the path of all servers, with a slash at its end: "/user/".
+	// Users is the path of all servers, with a slash at its end: "/user/". Empty where a person's servers
+	// have a host of their own.
 	Users string `json:"users"`
 }
 
@@ -29,15 +29,16 @@ type middleware struct {
 
 // New is asked for by Traefik.
 func New(_ context.Context, next http.Handler, config *Config, _ string) (http.Handler, error) {
-	if config.Users == "" {
-		return nil, errors.New("users is not set")
-	}
 	return &middleware{next, config.Users}, nil
 }
 
 func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, m.users), "/")
-	m.next.ServeHTTP(&writer{ResponseWriter: w, own: m.users + name + "/"}, r)
+	own := "/"
+	if m.users != "" {
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, m.users), "/")
+		own = m.users + name + "/"
+	}
+	m.next.ServeHTTP(&writer{ResponseWriter: w, own: own}, r)
 }
 
 // passes says whether a browser keeps this Set-Cookie below the path own alone. Without a path it does:
