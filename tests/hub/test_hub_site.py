@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
 import warnings
@@ -94,6 +95,25 @@ def test_people_who_leave_are_logged_out(own_hub: Callable[..., Hub]) -> None:
     reply = visitor.act("/hub/go/algo2026")
     assert reply.status_code == 403
     assert "Nobody with your username is known here" in reply.text
+
+
+def test_a_hub_whose_port_is_taken_ends(tmp_path: Path) -> None:
+    """It once stayed, without a port and without an end, so nobody started it again."""
+    hub = Hub(tmp_path / "site")
+    hub.start_proxy()
+    try:
+        with (
+            socket.create_server(("127.0.0.1", hub.port + 1)),
+            pytest.raises(AssertionError, match="the hub did not start"),
+        ):
+            hub.start_hub()
+        assert hub.hub is not None
+        assert hub.hub.poll() == 1
+        assert "Address already in use" in hub.log()
+    finally:
+        if hub.hub is not None:
+            hub.hub.kill()
+        hub.close()
 
 
 def test_https_with_a_certificate(own_hub: Callable[..., Hub], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from courseyard.hub.culler import SERVICE as CULLER
 from courseyard.hub.culler import cull_forever
 from courseyard.hub.database import fold_at_once, fold_forever, use_log
 from courseyard.hub.door import open_door
+from courseyard.hub.ending import end_at_once
 from courseyard.hub.garbage import collect_forever, set_aside
 from courseyard.hub.home import base, handlers, keyholders, looks
 from courseyard.hub.keyed import expire_forever
@@ -102,6 +103,7 @@ def _serves() -> bool:
 
 def _background(runtime: Runtime, culler_token: str) -> None:
     """What runs beside the pages, for as long as the hub lives."""
+    end_at_once()
     Turns.install(asyncio.get_running_loop())
     use_steady_time()
     runtime.run(runtime.registry.watch)
