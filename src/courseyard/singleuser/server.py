@@ -106,6 +106,7 @@ def become(plan: dict[str, Any], descriptor: str) -> None:
     from jupyterhub.singleuser import extension
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
+    importlib.import_module(f"{__package__}.kernels").guard()
     extension.HubOAuth = importlib.import_module(f"{__package__}.hubauth").PatientHubOAuth
     JupyterHubSingleUser.serverapp_class = InheritedSocketServer
     JupyterHubSingleUser.launch_instance(argv=[])
