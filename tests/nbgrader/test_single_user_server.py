@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -64,9 +65,12 @@ class Server:
     socket_inode: int
     log: Path
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, str, Any]:
+    def get(self, path: str, method: str = "GET", body: Any = None) -> tuple[int, str, Any]:
         request = urllib.request.Request(
-            self.address + path, headers={"Authorization": "token x"}, method=method
+            self.address + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": "token x"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -110,6 +114,7 @@ def start(actor: Actor, hub: str, plan: dict[str, Any]) -> Server:
         "PYTHONPATH": str(actor.folder / "pymod"),
         "COURSEYARD_PLAN": str(file),
         "COURSEYARD_SOCKET_FD": str(listener.fileno()),
+        "COURSEYARD_GRADING": f"unix:{actor.folder / 'grading' / 'socket'}",
         "JUPYTERHUB_API_TOKEN": "secret",
         "JUPYTERHUB_API_URL": hub,
         "JUPYTERHUB_ACTIVITY_URL": f"{hub}/users/ada/activity",
@@ -244,9 +249,14 @@ def test_terminals_do_not_inherit_the_socket(server: Server) -> None:
         assert server.socket_inode not in open_sockets(int(child))
 
 
-def test_kernels_and_terminals_have_the_courses_modules(server: Server, place: Place) -> None:
+def take_modules_away(place: Place) -> None:
+    """A kernel does see the modules that a server must not, and would end at once."""
     for module in (place.ada.folder / "pymod").glob("*.py"):
-        module.unlink()  # a kernel does see them, and would end at once
+        module.unlink()
+
+
+def test_kernels_and_terminals_have_the_courses_modules(server: Server, place: Place) -> None:
+    take_modules_away(place)
     assert server.get("api/terminals", "POST")[0] == 200
     assert server.get("api/kernels", "POST")[0] == 201
     running: dict[str, list[str]] = {}  # command line → variables
@@ -263,6 +273,189 @@ def test_kernels_and_terminals_have_the_courses_modules(server: Server, place: P
                     running[words] = variables
     for variables in running.values():
         assert f"PYTHONPATH={place.ada.folder / 'pymod'}" in variables
+
+
+#: What JupyterLab asks a kernel before anybody runs a cell; then the words that are given are run.
+ASK = """
+import json, sys
+from jupyter_client import BlockingKernelClient, find_connection_file
+client = BlockingKernelClient(connection_file=find_connection_file(sys.argv[1]))
+client.load_connection_file()
+client.start_channels()
+client.wait_for_ready(60)
+client.comm_info(reply=True, timeout=60)
+client.history(reply=True, timeout=60)
+client.complete("import hel", reply=True, timeout=60)
+client.inspect("sorted", 3, reply=True, timeout=60)
+content = {"seq": 1, "type": "request", "command": "debugInfo", "arguments": {}}
+message = client.session.msg("debug_request", content)
+client.control_channel.send(message)
+while client.get_control_msg(timeout=60)["parent_header"]["msg_id"] != message["header"]["msg_id"]:
+    pass
+said = []
+def hook(message):
+    content = message["content"]
+    said.append(content.get("text") or "".join(content.get("traceback", [])))
+for code in sys.argv[2:]:
+    client.execute_interactive(code, timeout=60, output_hook=hook)
+print(json.dumps("".join(said)))
+"""
+#: A name for every module that is there; each leaves a file when it is imported.
+TRAP = "open({!r} + __name__, 'w').close()\nraise ImportError(__name__)\n"
+NAMES = "import os, sys; print(*sys.stdlib_module_names, *os.listdir(sys.argv[1]))"
+STOCK = "stock"
+
+
+@dataclass
+class Shared:
+    """A folder in which somebody else may write, full of traps."""
+
+    folder: Path
+    hits: Path
+    ada: Actor
+    server: Server
+
+    def open(self, kernel: str) -> str:
+        """Open the notebook, as JupyterLab does; the kernel's number."""
+        name = str(self.folder / f"{kernel}.ipynb")  # each path has a session of its own
+        kind = {"name": kernel}
+        body = {"path": name.lstrip("/"), "name": name, "type": "notebook", "kernel": kind}
+        status, answer, _ = self.server.get("api/sessions", "POST", body)
+        assert status == 201
+        return str(json.loads(answer)["kernel"]["id"])
+
+    def ask(self, kernel: str, *cells: str) -> str:
+        """What the kernel prints, after all that is asked of it without a cell."""
+        words = [str(self.ada.image / "bin" / "python"), "-c", ASK, f"kernel-{kernel}.json"]
+        said: str = json.loads(self.ada.run(*words, *cells).splitlines()[-1])
+        return said
+
+    def hit(self) -> set[str]:
+        """Modules that were imported from the folder since the last time."""
+        names = {path.name for path in self.hits.iterdir()}
+        for path in self.hits.iterdir():
+            path.unlink()
+        return names
+
+
+@pytest.fixture
+def shared(place: Place, server: Server) -> Iterator[Shared]:
+    take_modules_away(place)
+    ada = place.ada
+    folder, hits = ada.folder / "shared", ada.folder / "hits"
+    packages = json.loads(
+        ada.python("import json, site; print(json.dumps(site.getsitepackages()))")
+    )
+    names = ada.run(str(ada.image / "bin" / "python"), "-c", NAMES, packages[0]).split()
+    for made in (folder, hits):
+        made.mkdir()
+    for name in {name.partition(".")[0] for name in names}:
+        if name.isidentifier():
+            (folder / f"{name}.py").write_text(TRAP.format(f"{hits}/"))
+    (folder / "helper.py").write_text("word = 'helped'\n")
+    # A kernel that Courseyard does not know: another program that becomes the same Python.
+    spec = ada.folder / "home" / ".local" / "share" / "jupyter" / "kernels" / STOCK
+    spec.mkdir(parents=True)
+    argv = ["/usr/bin/env", str(ada.image / "bin" / "python"), "-m", "ipykernel_launcher"]
+    kernel = {
+        "argv": [*argv, "-f", "{connection_file}"],
+        "display_name": STOCK,
+        "language": "python",
+    }
+    (spec / "kernel.json").write_text(json.dumps(kernel))
+    if AS_ROOT:
+        for path in (folder, hits, *(ada.folder / "home").rglob("*"), ada.folder / "home"):
+            os.chown(path, ada.uid, ada.gid)
+    yield Shared(folder, hits, ada, server)
+    for path in (folder, hits, spec):
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("server", ["instructor"], indirect=True)
+def test_opening_a_notebook_runs_nothing_that_lies_beside_it(shared: Shared) -> None:
+    kernel = shared.open("python3")
+    assert shared.ask(kernel) == ""
+    assert shared.hit() == set()
+    # The first cell that is run finds the folder's own modules, and no other in an installed one's place.
+    before = "print(sorted(name for name in dir() if name[0] != '_'))"
+    names = "['In', 'Out', 'exit', 'get_ipython', 'open', 'quit']\n"
+    assert shared.ask(kernel, before, "import helper, numpy, colorsys; print(helper.word)") == (
+        f"{names}helped\n"
+    )
+    assert shared.hit() == set()
+    assert shared.server.get(f"api/kernels/{kernel}/restart", "POST", {})[0] == 200
+    assert shared.ask(kernel, "import helper, numpy; print(helper.word)") == "helped\n"
+    assert shared.hit() == set()
+
+
+@pytest.mark.parametrize("server", ["instructor"], indirect=True)
+def test_a_stock_kernel_runs_what_lies_beside_the_notebook(shared: Shared) -> None:
+    shared.open(STOCK)
+    deadline = time.monotonic() + 60
+    while not (found := shared.hit()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found == {"importlib"}
+
+
+@pytest.mark.parametrize("server", ["instructor"], indirect=True)
+def test_validate_runs_no_traps_and_finds_a_helper(shared: Shared) -> None:
+    file = shared.folder / "checked.ipynb"
+    file.write_text(json.dumps(notebook("import helper, numpy\nassert helper.word == 'helped'")))
+    body = {"path": str(file)}
+    status, answer, _ = shared.server.get("assignments/validate", "POST", body)
+    assert status == 200
+    assert json.loads(answer) == {"success": True, "value": {}}
+    assert shared.hit() == set()
+
+
+@pytest.mark.parametrize("server", ["instructor"], indirect=True)
+def test_the_formgrader_generates_and_grades_with_helpers(place: Place, server: Server) -> None:
+    source, pymod = place.course / "source" / "helped", place.course / "pymod"
+    files = {
+        source / "one.ipynb": json.dumps(
+            notebook("import helper, ours\nassert helper.n == ours.n")
+        ),
+        source / "helper.py": "n = 5",
+        pymod / "ours.py": "n = 5",
+    }
+    for file, text in files.items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    made = [source, pymod, *files]
+    if AS_ROOT:
+        for path in made:
+            os.chown(path, place.ada.uid, place.ada.gid)
+
+    def press(button: str) -> None:
+        status, answer, _ = server.get(f"formgrader/api/{button}", "POST", {})
+        assert (status, json.loads(answer)["success"]) == (200, True), answer
+
+    press("assignment/helped/assign")
+    move = "import shutil, sys; shutil.copytree(*sys.argv[1:])"
+    handed_in = place.course / "submitted" / "maija" / "helped"
+    release = place.course / "release" / "helped"
+    python = str(place.ada.image / "bin" / "python")
+    place.ada.run(python, "-c", move, str(release), str(handed_in))
+    press("submission/helped/maija/autograde")
+    graded = json.loads((place.course / "autograded/maija/helped/one.ipynb").read_text())
+    assert [cell["outputs"] for cell in graded["cells"]] == [[]]
+
+
+def notebook(code: str) -> dict[str, Any]:
+    """A notebook with one test cell."""
+    grade = {"grade": True, "solution": False, "locked": True, "task": False, "points": 1}
+    cell = {
+        "cell_type": "code",
+        "id": "test",
+        "execution_count": None,
+        "outputs": [],
+        "source": code,
+        "metadata": {"nbgrader": {"grade_id": "test", "schema_version": 3, **grade}},
+    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": kernel}
+    return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 def test_the_log_holds_no_traceback_and_no_secret(server: Server) -> None:

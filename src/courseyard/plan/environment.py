@@ -35,8 +35,8 @@ def environment_of(
             reasons[f"environment.{name}"] = "`kubespawner_override.environment` of the course"
     ours = _ours(ctx, identity, storage, limits, culling)
     paths = _python_path(ctx)
-    if wished.get("PYTHONPATH"):
-        paths.append(wished["PYTHONPATH"])
+    # An empty or relative one would be the folder of each notebook, in which others may write.
+    paths += [path for path in wished.get("PYTHONPATH", "").split(":") if path.startswith("/")]
     ours["PYTHONPATH"] = ":".join(paths)
     kept = {n: v for n, v in wished.items() if not n.startswith(_NOT_FOR_FILES)}
     for name in wished:

@@ -119,6 +119,7 @@ def become(plan: dict[str, Any], descriptor: str) -> None:
     from jupyterhub.singleuser import extension
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
+    importlib.import_module(f"{__package__}.kernels").guard()
     extension.HubOAuth = importlib.import_module(f"{__package__}.hubauth").PatientHubOAuth
     share(plan, extension.JupyterHubIdentityProvider)
     JupyterHubSingleUser.serverapp_class = InheritedSocketServer

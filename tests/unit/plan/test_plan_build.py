@@ -231,7 +231,7 @@ def test_half_a_core_is_one_thread(world: World) -> None:
 def test_files_may_add_variables_and_never_ours(world: World) -> None:
     sneaky = {
         "EDITOR": "vim",
-        "PYTHONPATH": "/coursedata/lib",
+        "PYTHONPATH": ":/coursedata/lib:lib",
         "NB_USER": "someone",
         "HOME": "/elsewhere",
         "TEST_HUB": "0",
