@@ -15,7 +15,7 @@ from typing import Any
 from nbgrader.exchange import default
 from traitlets import Bool
 
-from . import home
+from . import duedates, home
 from .whole import replaced
 
 
@@ -64,6 +64,9 @@ class ExchangeList(default.ExchangeList):
     def parse_assignments(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = super().parse_assignments()
         for info in found:
+            released = Path(self.root, info["course_id"], "outbound", info["assignment_id"])
+            due = duedates.read(released)
+            info["due"] = due.isoformat() if due else None  # `nbgrader list --json` writes it
             if info["status"] != "fetched":
                 continue
             here = Path(info["path"])
