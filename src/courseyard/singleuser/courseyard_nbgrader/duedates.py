@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 #: Hidden, so that it is not fetched.
-_FILE = ".courseyard-duedate.json"
+FILE = ".courseyard-duedate.json"
 
 
 def write(released: Path, due: datetime | None) -> None:
@@ -22,7 +22,7 @@ def write(released: Path, due: datetime | None) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    beside, file = released / f"{_FILE}.new", released / _FILE
+    beside, file = released / f"{FILE}.new", released / FILE
     beside.write_text(json.dumps({"due": due.isoformat() if due else None}), encoding="utf-8")
     beside.chmod(0o664)  # fellow instructors write it, too
     beside.replace(file)
@@ -31,7 +31,7 @@ def write(released: Path, due: datetime | None) -> None:
 def read(released: Path) -> datetime | None:
     """When it is due, in UTC; None where nobody said so."""
     try:
-        said = json.loads((released / _FILE).read_text(encoding="utf-8"))["due"]
+        said = json.loads((released / FILE).read_text(encoding="utf-8"))["due"]
         return datetime.fromisoformat(said) if said else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -29,7 +29,7 @@ class ExchangeFetchAssignment(default.ExchangeFetchAssignment):
     def copy_files(self) -> None:
         source, target = Path(self.src_path), Path(self.dest_path)
         about = f"{self.coursedir.course_id} {self.coursedir.assignment_id}"
-        ignore = shutil.ignore_patterns(*self.coursedir.ignore)
+        ignore = shutil.ignore_patterns(*self.coursedir.ignore, duedates.FILE)
         try:
             if target.is_dir():
                 for path in home.copy_missing(source, target, ignore):

@@ -19,12 +19,13 @@
 
   const rework = (body, answer) => {
     const theirs = [...body.childNodes];
+    const cells = body.querySelector('pre') !== null;
     const sentence = element('p', answer.success ? answer.said : answer.value);
     sentence.className = 'courseyard-said';
     body.replaceChildren(sentence);
     if (answer.log) {
       body.append(details(false, element('pre', answer.log)));
-    } else if (answer.success && theirs.some(node => node.querySelector?.('pre'))) {
+    } else if (answer.success && cells) {
       body.append(details(true, ...theirs)); // the cells that fail are what somebody wants to see
     }
   };
