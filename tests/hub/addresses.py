@@ -110,6 +110,9 @@ POST   /hub/api/users/otso/servers/secret                       403      403    
 PUT    /hub/api/users/otso/servers/secret                       403      403      404      403      403
 PATCH  /hub/api/users/otso/servers/algo2026                     403      403      404      403      403
 DELETE /hub/api/users/otso/servers/nothing                      403      404      404      404      403
+# Names for the gradebook: an instructor's own server
+POST   /hub/api/users/otso/servers/algo2026/students            403      404      404      404      404 {"usernames": ["aino"]}
+POST   /hub/api/users/aino/servers/scip-instructor/students     403      404      200      404      404 {"usernames": ["otso"]}
 GET    /hub/api/users/otso/server/progress                      403      400      404      400      403
 GET    /hub/api/users/otso/servers/algo2026/progress            403      200      404      200      403
 GET    /hub/api/users/otso/tokens                               403      200      404      404      403

@@ -97,6 +97,23 @@ def test_who_gets_what_answer(guarded: Hub, people: dict[str, Visitor], token: s
     assert not bare, "\n".join(bare)
 
 
+def test_an_instructors_server_learns_names(guarded: Hub) -> None:
+    aino = guarded.visitor("aino")
+    address = "/hub/api/users/aino/servers/scip-instructor/students"
+    headers = {"X-XSRFToken": aino.xsrf}
+
+    def asked(body: object) -> requests.Response:
+        return aino.request("POST", address, headers=headers, json=body)
+
+    names = asked({"usernames": ["otso", "aino", "nobody1", "../x", 5]})
+    assert names.json() == {
+        "otso": {"full_name": "Otso Laine", "email": ""},
+        "aino": {"full_name": "Aino Virtanen", "email": "aino@example.org"},
+    }
+    for body in ({}, [], {"usernames": "otso"}, {"usernames": ["x"] * 5001}):
+        assert asked(body).status_code == 400
+
+
 # --- what pages of the same origin get ----------------------------------------------------------
 
 

@@ -61,6 +61,7 @@ class Actor:
             "PATH": f"{self.image}/bin:/usr/bin:/bin",
             "JUPYTER_CONFIG_PATH": str(home / ".courseyard" / "jupyter"),
             "LANG": "C.UTF-8",
+            "TZ": "Europe/Helsinki",
             "COURSEYARD_GRADING": f"unix:{self.folder / 'grading' / 'socket'}",
         }
         done = subprocess.run(
@@ -223,6 +224,10 @@ def _configure(folder: Path, course: Path, exchange: Path, *, teaches: bool) -> 
         "Validator": {"validate_all": True},
     }
     if teaches:
+        config["NbGraderAPI"] = {
+            "timezone": "Europe/Helsinki",
+            "timestamp_format": "%Y-%m-%d %H:%M",
+        }
         config["CourseDirectory"]["db_url"] = f"sqlite:///{course}/gradebook.db?timeout=60"
     plan = {
         "default_url": "/lab",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 import urllib.error
@@ -17,7 +18,7 @@ from courseyard.singleuser.courseyard_nbgrader.names import objection
 from tests.nbgrader.conftest import COURSE, Place
 from tests.nbgrader.test_course_directory import put
 from tests.nbgrader.test_feedback import BOOK, run
-from tests.nbgrader.test_single_user_server import Server, plan_of, start
+from tests.nbgrader.test_single_user_server import HubApi, Server, plan_of, start
 from tests.nbgrader.test_single_user_server import hub as hub  # the fixture
 
 MET = ("2) Lists", "Exam (final", "123 (abc)")  # what people have met
@@ -111,6 +112,35 @@ def server(place: Place, hub: str) -> Iterator[Server]:
     started.stop()
 
 
+def test_students_have_peoples_names(place: Place, server: Server) -> None:
+    HubApi.people = {
+        "maija": {"full_name": "Maija Liisa Korhonen", "email": "maija@example.org"},
+        "omar": {"full_name": "Omar", "email": ""},
+        "helmi": {"full_name": "Helmi Saarinen", "email": ""},
+    }
+    for name in ("maija", "omar", "guest"):
+        body = {"first_name": None, "last_name": None, "email": None}
+        assert ask(server, "PUT", f"student/{name}", body)[0] == 200
+    put(place.ada, place.course / "submitted" / "helmi" / "unit" / "essay.ipynb", json.dumps(BOOK))
+    listed = json.loads(ask(server, "GET", "students")[1])
+    shown = {each["id"]: (each["first_name"], each["last_name"], each["email"]) for each in listed}
+    assert shown["maija"] == ("Maija Liisa", "Korhonen", "maija@example.org")
+    assert shown["omar"] == ("–", "Omar", "–")
+    assert shown["helmi"][:2] == ("Helmi", "Saarinen"), "submitted, and not graded yet"
+    assert shown["guest"] == ("–", "–", "–"), "nobody is called None"
+    # What the page shows is sent back when a teacher edits a row.
+    body = {"first_name": "–", "last_name": "Guest", "email": "–"}
+    assert ask(server, "PUT", "student/guest", body)[0] == 200
+    said = place.ada.python(f"""
+from nbgrader.api import Gradebook
+with Gradebook("sqlite:///{place.course}/gradebook.db?timeout=60", "{COURSE}") as book:
+    for name in ("maija", "guest"):
+        student = book.find_student(name)
+        print(student.first_name, student.last_name, student.email)
+""")
+    assert said.splitlines() == ["Maija Liisa Korhonen maija@example.org", "None Guest None"]
+
+
 def ask(server: Server, method: str, path: str, body: object = None) -> tuple[int, str]:
     request = urllib.request.Request(
         f"{server.address}formgrader/api/{path}",
@@ -170,6 +200,67 @@ def test_other_names_are_refused_when_they_are_made(
         assert not (place.course / "release" / name).exists()
     finally:
         place.ada.run("rm", "-r", str(folder))
+
+
+def test_due_dates_are_the_sites_to_the_minute(place: Place, server: Server) -> None:
+    """For teacher and student; what cannot be read is refused with a sentence."""
+    unit = "due dates"
+    put(place.ada, place.course / "source" / unit / "essay.ipynb", json.dumps(BOOK))
+    path = f"assignment/{quote(unit)}"
+
+    def set_due(date: str, zone: str | None) -> tuple[int, dict[str, str]]:
+        body = {"duedate_notimezone": date, "duedate_timezone": zone}
+        status, said = ask(server, "PUT", path, body)
+        return status, json.loads(said)
+
+    status, said = set_due("2026-06-30T23:59", "Helsinki")
+    assert status == 400
+    assert said["message"].startswith("The time zone 'Helsinki' is not known. Leave it empty for")
+    for zone in (None, "", "Europe/Helsinki", "+0300"):
+        status, said = set_due("2026-06-30T23:59", zone)
+        assert status == 200
+        assert said["duedate"] == "2026-06-30T20:59:00"
+        assert said["display_duedate"] == "2026-06-30 23:59"
+        assert said["duedate_notimezone"] == "2026-06-30T23:59:00"
+        assert said["duedate_timezone"] == "Europe/Helsinki", "an offset is another one in winter"
+    run(place.ada, ("generate_assignment", unit), ("release_assignment", unit))
+    run(place.maija, ("fetch_assignment", unit), ("submit", unit))
+    listed = json.loads(server.get(f"assignments?course_id={COURSE}")[1])["value"]
+    assert {each["assignment_id"]: each["said"] for each in listed}[unit] == "due 2026-06-30 23:59"
+    assert set_due("2020-06-30T12:00", None)[0] == 200  # also after the release
+    listed = json.loads(server.get(f"assignments?course_id={COURSE}")[1])["value"]
+    assert {each["assignment_id"]: each["said"] for each in listed}[unit] == "due 2020-06-30 12:00"
+    run(place.ada, ("collect", unit))
+    (row,) = json.loads(ask(server, "GET", f"submissions/{quote(unit)}")[1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d \(late\)", row["display_timestamp"])
+
+
+def test_a_page_of_feedback_runs_no_script_but_mathjax(place: Place, server: Server) -> None:
+    folder = place.ada.notebooks / COURSE / "unit 1" / "feedback" / "2026-11-02 10:00:00.1 EET"
+    nbconvert = (
+        '<script src="https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=x"> '
+        '</script><script type="text/x-mathjax-config">init_mathjax()</script>'
+    )
+    text = f"<!DOCTYPE html><html><head>{nbconvert}</head><body>$n \\log_2 n$</body></html>"
+    put(place.ada, folder / "essay.html", text)
+    path = quote(f"courseyard/feedback{folder}")
+    status, page, headers = server.get(path)  # the folder leads to its only page
+    assert status == 200
+    assert "$n \\log_2 n$" in page
+    assert "https://" not in page
+    assert "x-mathjax-config" not in page
+    policy = headers["Content-Security-Policy"]
+    (scripts,) = [rule for rule in policy.split("; ") if rule.startswith("script-src")]
+    for each in re.findall(r'<script src="([^"?]*)', page):
+        allowed = [f"/{word.split('/', 3)[3]}" for word in scripts.split()[1:]]
+        assert each.startswith(tuple(allowed)), (each, allowed)
+        assert server.get(each.removeprefix("/user/ada/algo2026/"))[0] == 200
+    assert "unsafe" not in scripts
+    assert "default-src 'none'" in policy
+    put(place.ada, folder / "second.html", "<html></html>")
+    assert server.get(path)[1].count("<li>") == 2
+    for other in ("courseyard/feedback/etc/passwd", f"courseyard/feedback{place.course}"):
+        assert server.get(quote(other))[0] == 404
 
 
 def test_a_terminal_says_it_too(place: Place) -> None:

@@ -27,7 +27,7 @@ SCOPE = "access:servers!user=ada"
 
 
 class HubApi(http.server.BaseHTTPRequestHandler):
-    """Says of every token that it is ada's, as JupyterHub's /api/user does."""
+    """Says of every token that it is ada's, as JupyterHub's /api/user does, and people's names."""
 
     user: ClassVar[dict[str, Any]] = {
         "kind": "user",
@@ -44,7 +44,15 @@ class HubApi(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        sent = self.rfile.read(length)
+        if self.path.endswith("/students"):
+            asked = json.loads(sent)["usernames"]
+            self.user = {name: about for name, about in self.people.items() if name in asked}
+        self.do_GET()
+
+    people: ClassVar[dict[str, dict[str, str]]] = {}
 
     def log_message(self, *words: Any) -> None:
         pass
@@ -110,6 +118,7 @@ def start(actor: Actor, hub: str, plan: dict[str, Any]) -> Server:
     env = {
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
+        "TZ": "Europe/Helsinki",
         # A module that would break the server, did it see it.
         "PYTHONPATH": str(actor.folder / "pymod"),
         "COURSEYARD_PLAN": str(file),
@@ -141,7 +150,7 @@ def start(actor: Actor, hub: str, plan: dict[str, Any]) -> Server:
         )
     listener.close()
     server = Server(process, f"http://127.0.0.1:{port}{PREFIX}", inode, log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # on a busy machine
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if server.get("api/status")[0] == 200:
@@ -172,7 +181,9 @@ def plan_of(place: Place, role: str) -> dict[str, Any]:
         "role": role,
         "course": "" if role == "general" else COURSE,
         "identity": {"umask": 0o007, "home": str(home)},
+        "own_folder": str(place.ada.notebooks),
         "start_folder": str(place.ada.notebooks),
+        "mounts": [{"target": str(place.ada.notebooks)}, {"target": str(place.course)}],
         "default_url": "/lab",
         "home_links": [{"path": ".gitconfig", "folder": False}],
         "nbgrader": nbgrader,
@@ -208,6 +219,24 @@ def test_pages_by_role(server: Server) -> None:
     off = server.page_config()["disabledExtensions"]
     assert ("courseyard:formgrader" in off) == (role != "instructor")
     assert "@jupyter/nbgrader:formgrader" in off
+
+
+def test_the_file_browser_shows_a_persons_places(server: Server, place: Place) -> None:
+    top = json.loads(server.get("api/contents/")[1])
+    assert [each["name"] for each in top["content"]] == [place.course.parts[1]], "no bin, dev, etc"
+    own = json.loads(server.get(f"api/contents{place.ada.notebooks}")[1])
+    assert own["type"] == "directory"
+    assert server.get("api/contents/etc")[0] == 200, "what is not shown is where it was"
+
+
+def test_exports_that_cannot_be_made_are_not_offered(server: Server) -> None:
+    offered = set(json.loads(server.get("api/nbconvert")[1]))
+    assert {"html", "script", "notebook", "markdown", "slides"} <= offered
+    needed = {"pdf": "xelatex", "latex": "pandoc", "rst": "pandoc", "asciidoc": "pandoc"}
+    for name, program in needed.items():
+        if not shutil.which(program, path="/usr/bin:/bin"):
+            assert name not in offered
+    assert not {"webpdf", "qtpdf", "qtpng"} & offered, "the image has no browser"
 
 
 def test_jupyterlab_is_quiet(server: Server) -> None:

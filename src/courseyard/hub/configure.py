@@ -34,6 +34,7 @@ from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
 from courseyard.hub.strays import stop_forever
+from courseyard.hub.students import StudentsApi
 from courseyard.hub.turns import Turns
 from courseyard.hub.visitors import log_with_address
 from courseyard.settings import Site
@@ -239,7 +240,9 @@ def _pages(c: Any, runtime: Runtime) -> None:
     # Else each page asks the file system whether its templates have changed.
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     c.JupyterHub.template_vars = looks.template_vars(runtime)
-    more: list[tuple[Any, ...]] = []
+    more: list[tuple[Any, ...]] = [
+        (r"/api/users/([^/]+)/servers/([^/]+)/students", StudentsApi),
+    ]
     if runtime.site.backend == "kubernetes":
         from courseyard.hub.grading import GradingApi
 

@@ -21,7 +21,7 @@ from courseyard.plan.grading import grading_of
 from courseyard.plan.identity import identity_of
 from courseyard.plan.limits import culling_of, kubernetes_of, limits_of, pick
 from courseyard.plan.model import HomeLink, PlanImage, ServerPlan
-from courseyard.plan.mounts import storage_of
+from courseyard.plan.mounts import COURSE, NOTEBOOKS, Storage, storage_of
 from courseyard.plan.nbgrader import nbgrader_of
 from courseyard.registry.course import Course, general_server_name, server_name
 from courseyard.settings import Site
@@ -132,12 +132,21 @@ def _plan(ctx: Context, decision: Decision) -> ServerPlan:
         culling=culling,
         network=servers.network,
         labels=_labels(ctx, name),
+        start_folder=_start_folder(ctx, storage),
         default_url=_default_url(ctx),
         start_timeout=pick(ctx, "", "start_timeout", servers.start_timeout),
         http_timeout=pick(ctx, "", "http_timeout", servers.http_timeout),
         kubernetes=kubernetes_of(ctx),
         reasons=ctx.reasons,
     )
+
+
+def _start_folder(ctx: Context, storage: Storage) -> str:
+    if storage.has(COURSE):
+        ctx.reasons["start_folder"] = "the course directory, where its instructors work"
+        return COURSE
+    ctx.reasons["start_folder"] = "your own files"
+    return NOTEBOOKS
 
 
 def _server_name(ctx: Context) -> str:

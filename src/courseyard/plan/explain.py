@@ -63,7 +63,7 @@ def _server(plan: ServerPlan) -> list[Row]:
         ("server name", plan.server_name, ""),
         ("image", image, why("image", "")),
         ("opens", plan.default_url, why("default_url", "")),
-        ("starts in", plan.start_folder, ""),
+        ("starts in", plan.start_folder, why("start_folder", "")),
         ("network", plan.network, "`servers.network` of the site"),
         ("start time-out", format_duration(plan.start_timeout), why("start_timeout", "")),
         ("answer time-out", format_duration(plan.http_timeout), why("http_timeout", "")),

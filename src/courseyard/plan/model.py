@@ -162,7 +162,8 @@ class ServerPlan(PlanPart):
     culling: Culling
     network: Literal["none", "full"]
     labels: dict[str, str]
-    start_folder: str = "/notebooks"
+    own_folder: str = "/notebooks"  # with .home, for the links of the home directory
+    start_folder: str = "/notebooks"  # where pages of files open
     default_url: str = "/lab"
     start_timeout: int  # seconds
     http_timeout: int  # seconds

@@ -81,8 +81,10 @@ def _config(ctx: Context, slug: str, teaching: bool) -> dict[str, dict[str, Any]
     if teaching:
         # Without the time-out, instructors working at once meet "database is locked".
         directory["db_url"] = f"sqlite:///{COURSE}/gradebook.db?timeout=60"
+    shown = {"timezone": ctx.site.timezone, "timestamp_format": "%Y-%m-%d %H:%M"}
     return {
         "CourseDirectory": directory,
+        **({"NbGraderAPI": shown} if teaching else {}),
         "Exchange": {
             "root": EXCHANGE,
             "assignment_dir": f"{NOTEBOOKS}/",

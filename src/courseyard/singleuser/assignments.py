@@ -9,11 +9,16 @@ Its own says of a failed *Fetch* that all is well, and of a failed *Submit* a tr
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from jupyter_server.utils import url_path_join
 from nbgrader.server_extensions.assignment_list import handlers
+from nbgrader.utils import parse_utc
 from tornado import web
+
+from . import feedback
+from .courseyard_nbgrader import times
 
 #: What nbgrader raises with a text for people (nbgrader/exchange/abc/exchange.py).
 _FOR_PEOPLE = "ExchangeError: "
@@ -21,7 +26,14 @@ _UNKNOWN = "Something went wrong. Try again; if it happens again, tell your teac
 
 
 class Assignments(handlers.AssignmentList):
-    """The three actions, each with a sentence where it failed."""
+    """The list with times for people, and the three actions, each with a sentence where it failed."""
+
+    def list_assignments(self, course_id: str | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = super().list_assignments(course_id)
+        if answer["success"]:
+            for each in answer["value"]:
+                told(each)
+        return answer
 
     def fetch_assignment(self, course_id: str, assignment_id: str) -> dict[str, Any]:
         return in_words(super().fetch_assignment(course_id, assignment_id))
@@ -54,17 +66,30 @@ class ActionHandler(handlers.BaseAssignmentHandler):
         self.finish(json.dumps(done))
 
 
+def told(info: dict[str, Any]) -> None:
+    """Put times for people into what the list shows: the due date, and when it was submitted."""
+    due = datetime.fromisoformat(info["due"]) if info.get("due") else None
+    info["said"] = f"due {times.shown(due)}" if due else ""
+    for submission in info.get("submissions", ()):
+        at = parse_utc(submission["timestamp"])
+        late = " (late)" if due and at > due else ""
+        submission["timestamp"] = f"{times.shown(at)}{late}"
+
+
 def in_words(result: dict[str, Any]) -> dict[str, Any]:
     """``result`` with a sentence in the place of a traceback."""
     if result["success"]:
         return result
     text = str(result["value"]).strip()
     _, known, said = text.rpartition(_FOR_PEOPLE)
-    return {"success": False, "value": said if known else _UNKNOWN + text.splitlines()[-1]}
+    if known:
+        return {"success": False, "value": said}
+    return {"success": False, "value": _UNKNOWN + text.splitlines()[-1], "log": text}
 
 
 def prepare(app: Any) -> None:
     """Before the extensions load: the first handler of an address answers."""
+    feedback.prepare(app)
     address = url_path_join(app.base_url, "assignments", handlers._assignment_action_regex)
     app.web_app.add_handlers(".*$", [(address, ActionHandler)])
 

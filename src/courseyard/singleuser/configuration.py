@@ -27,6 +27,18 @@ PARTS = {
 NBGRADER = "courseyard_nbgrader"
 #: JupyterLab's defaults, which a person may change; what is typed and not saved is lost with the tab.
 SETTINGS = {"@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 30}}  # seconds, of 120
+#: nbconvert's exporters → the programs and modules that they start.
+EXPORTERS = {
+    "LatexExporter": ("pandoc",),
+    "ASCIIDocExporter": ("pandoc",),
+    "RSTExporter": ("pandoc",),
+    "PDFExporter": ("pandoc", "xelatex"),
+    "WebPDFExporter": ("playwright",),
+    "QtPDFExporter": ("PyQt5",),
+    "QtPNGExporter": ("PyQt5",),
+}
+#: Mounts that nbgrader works with, and nobody else.
+_NOT_FILES = "srv/nbgrader/"
 _COMPILED = shutil.ignore_patterns("__pycache__")
 LABEXTENSION = "@jupyter/nbgrader"
 LANGUAGE_SERVERS = ("pylsp", "jedi_language_server", "pyright")
@@ -95,11 +107,31 @@ def server_config(plan: dict[str, Any], program: Path) -> dict[str, Any]:
             "delete_to_trash": False,
             "always_delete_dir": True,
         },
+        "Places": {"tops": places(plan)},
         # Formgrader shows what students wrote: their HTML must not run as the instructor.
         "HTMLExporter": {"sanitize_html": True},
+        **exporters(),
         "LanguageServerManager": {"autodetect": lsp},
         "MappingKernelManager": {"buffer_offline_messages": True},
     }
+
+
+def exporters() -> dict[str, dict[str, bool]]:
+    """nbconvert's classes that need a program or a module → whether it is here.
+
+    JupyterLab's *Save and Export* offers the others alone.
+    """
+    return {name: {"enabled": all(map(_is_here, needed))} for name, needed in EXPORTERS.items()}
+
+
+def _is_here(name: str) -> bool:
+    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
+
+
+def places(plan: dict[str, Any]) -> list[str]:
+    """Names on top of the server's files that a person has something in; the rest is the system's."""
+    targets = [mount["target"].strip("/") for mount in plan.get("mounts", ())]
+    return sorted({each.split("/")[0] for each in targets if not each.startswith(_NOT_FILES)})
 
 
 def start_url(plan: dict[str, Any]) -> str:

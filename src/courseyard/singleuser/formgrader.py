@@ -10,11 +10,12 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
+from nbgrader.apps import api
 from nbgrader.server_extensions.formgrader import apihandlers, handlers
 from tornado import web
 
-from . import studentwork
-from .courseyard_nbgrader import names
+from . import students, studentwork
+from .courseyard_nbgrader import duedates, names, times
 
 #: What nbconvert's macro writes when it is called without an address (base/mathjax.html.j2);
 #: nbgrader's template calls it so, whatever ``HTMLExporter.mathjax_url`` says.
@@ -28,32 +29,12 @@ window.MathJax = window.MathJax || {Hub: {
 }};
 """
 
-#: In a tab of its own, links to folders lacked the server's prefix (static/js/utils.js, linkTo).
-_LINKS = """
-var linkTo = function (type, path) {
-    var page = {notebook: "/notebooks/", file: "/edit/", directory: "%s/"}[type];
-    return (_, element) => $(element).attr("href", base_url + page + path).attr("target", "_blank")[0];
-};
-"""
-
-
-#: What was not saved says why, and the page shows what is there (Backbone is nbgrader's).
-_REASONS = """
-(sync => Backbone.sync = (method, model, options) => {
-  const failed = options.error;
-  return sync(method, model, {...options, error: (answer, ...rest) => {
-    if (failed) failed(answer, ...rest);
-    if (method === "read") return;
-    const reason = answer.responseJSON?.message || "The server does not answer. Try again.";
-    createModal("error-modal", "Not saved", $("<p/>").text(reason))
-      .on("hidden.bs.modal", () => location.reload());
-  }});
-})(Backbone.sync);
-"""
+#: For every page; read now, because an upgrade of the site takes the files from a running server.
+_PAGES = Path(__file__).with_name("formgrader.js").read_text(encoding="utf-8")
 
 
 class UtilsHandler(JupyterHandler):
-    """nbgrader's ``utils.js`` with links that work below the prefix of a user's server."""
+    """nbgrader's ``utils.js`` with what :file:`formgrader.js` adds."""
 
     def initialize(self, folders: str) -> None:
         self.folders = folders
@@ -62,7 +43,12 @@ class UtilsHandler(JupyterHandler):
     def get(self) -> None:
         text = Path(handlers.static_path, "js", "utils.js").read_text(encoding="utf-8")
         self.set_header("Content-Type", "application/javascript; charset=utf-8")
-        self.finish(text + _LINKS % self.folders + _REASONS)
+        about = {"folders": self.folders, "zone": times.SITE}
+        self.finish("\n".join([text, f"var courseyard = {json.dumps(about)};", _PAGES]))
+
+
+#: The two fields of a due date, in the order in which they are read.
+_WRITTEN = ("notimezone", "timezone")
 
 
 class AssignmentHandler(apihandlers.AssignmentHandler):
@@ -70,12 +56,27 @@ class AssignmentHandler(apihandlers.AssignmentHandler):
 
     @web.authenticated
     def put(self, assignment_id: str) -> None:
-        objection = names.objection(assignment_id.strip(), self.coursedir.ignore)
+        name = assignment_id.strip()
+        objection = names.objection(name, self.coursedir.ignore)
+        try:
+            written = self.get_json_body()["duedate_notimezone"]
+            due = times.due(written) if written else None
+        except ValueError as error:
+            objection = objection or str(error)
         if objection:
             self.set_status(400)
             self.finish({"message": objection})
-        else:
-            super().put(assignment_id)
+            return
+        super().put(assignment_id)
+        released = Path(self.api.exchange_root, self.coursedir.course_id, "outbound", name)
+        if released.is_dir():
+            duedates.write(released, due)
+
+    def get_json_body(self) -> Any:
+        body = super().get_json_body() or {}
+        written = " ".join(filter(None, (body.get(f"duedate_{each}") for each in _WRITTEN)))
+        date = written if body.get("duedate_notimezone") else None
+        return {"duedate_notimezone": date, "duedate_timezone": None}
 
 
 class GenerateHandler(apihandlers.AssignHandler):
@@ -123,6 +124,9 @@ def localise(html: str, mathjax: str, nonce: str) -> str:
 def prepare(app: Any) -> None:
     """Before the extensions load: the first handler of an address answers."""
     studentwork.prepare()
+    # Both would write an offset, which is another one in summer.
+    api.to_numeric_tz = handlers.to_numeric_tz = lambda zone: times.SITE
+    api.as_timezone = times.local
     folders = "/lab/tree" if "/lab" in app.default_url else "/tree"
     address = url_path_join(app.base_url, "formgrader")
     assignment = rf"{address}/api/assignment/([^/]+)"
@@ -130,6 +134,7 @@ def prepare(app: Any) -> None:
         (f"{address}/static/js/utils.js", UtilsHandler, {"folders": folders}),
         (assignment, AssignmentHandler),
         (f"{assignment}/assign", GenerateHandler),
+        *((f"{address}/api/{path}", handler) for path, handler in students.HANDLERS),
     ]
     app.web_app.add_handlers(".*$", ours)
 

@@ -1,6 +1,6 @@
 """The last step of a start: this process becomes ``jupyterhub-singleuser``."""
 
-# mypy: disable-error-code="misc, has-type"
+# mypy: disable-error-code="misc, has-type, untyped-decorator"
 # Jupyter is the image's: it has no types here.
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import socket
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
+from traitlets import default
 
 #: Extensions of nbgrader → our module that mends them.
 MENDED = {
     "nbgrader.server_extensions.formgrader": "formgrader",
     "nbgrader.server_extensions.assignment_list": "assignments",
+    "nbgrader.server_extensions.validate_assignment": "validate",
 }
 
 
@@ -26,6 +28,10 @@ class InheritedSocketServer(ServerApp):
     """
 
     inherited: socket.socket | None = None
+
+    @default("contents_manager_class")
+    def _places(self) -> Any:
+        return importlib.import_module(f"{__package__}.contents").Places
 
     def _find_http_port(self) -> None:
         if self.inherited is None:

@@ -119,7 +119,7 @@ def main() -> None:
     home.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("SHELL", "/bin/bash")
     prefer_image()
-    persistent = Path(plan["start_folder"]) / ".home"
+    persistent = Path(plan["own_folder"]) / ".home"
     for problem in part("links").make_links(home, persistent, plan["home_links"]):
         log.warning("%s", problem)
     configuration = part("configuration")

@@ -511,6 +511,8 @@ def test_the_default_page(world: World) -> None:
     assert world.plan("stu", "url").default_url == "/lab/tree/x"
     assert world.plan("stu", "general/classic").default_url == "/tree"
     assert world.plan("stu", "algo").start_folder == "/notebooks"
+    assert world.plan("ines", "algo-instructor").start_folder == "/course"
+    assert world.plan("ines", "algo-instructor").own_folder == "/notebooks"
 
 
 def test_labels_fit_kubernetes(world: World) -> None:

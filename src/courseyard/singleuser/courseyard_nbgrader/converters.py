@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
 from nbgrader import converters
 from nbgrader.apps import api, autogradeapp, generateassignmentapp, generatefeedbackapp
 from nbgrader.converters.base import BaseConverter, NbGraderException
+from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import rmtree
+from sqlalchemy.exc import SQLAlchemyError
 
-from . import locks, names, tree
-from .release import ReleaseOnly
+from . import fit, locks, names, students, tree
+from .release import HIDDEN_TESTS, ReleaseOnly
 
 
 class UnfitError(Exception):
@@ -32,12 +38,50 @@ class OneAtATime(BaseConverter):
     done = ""  # for this person: "Not autograded"
 
     def convert_notebooks(self) -> None:
-        self._held = contextlib.ExitStack()
+        # One by one: nbgrader ends the batch at some failures of one, a copied cell for example.
+        found = self.assignments
         self._refused: list[str] = []
-        with self._held:
-            super().convert_notebooks()
+        for folder in sorted(found):
+            self.assignments = {folder: found[folder]}
+            self._held, self._reason = contextlib.ExitStack(), "see above."
+            try:
+                with self._held:
+                    super().convert_notebooks()
+            except (NbGraderException, SQLAlchemyError):
+                self._tell_failed(folder)
+        self.assignments = found
         if self._refused:
             raise NbGraderException(f"{self.done}, see above: {', '.join(self._refused)}")
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        with self._remembered():
+            super().init_assignment(assignment_id, student_id)
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        with self._remembered():
+            super().convert_single_notebook(notebook_filename)
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """Keep why it failed: nbgrader logs that, and says to look above."""
+        try:
+            yield
+        except Exception as error:
+            self._reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise
+
+    def _tell_failed(self, folder: str) -> None:
+        """Say whose it is and why, in a line of its own below what nbgrader said."""
+        pattern = self._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True)
+        found = re.fullmatch(pattern, folder)
+        about = self.about(found["assignment"], found["student"]) if found else folder
+        reasons = self.reasons(Path(folder)) or [self._reason]
+        self.log.error("%s: %s: %s", self.done, about, " ".join(reasons))
+        self._refused.append(about)
+
+    def reasons(self, source: Path) -> list[str]:
+        """What of the files explains a failure, in sentences."""
+        return []
 
     def init_destination(self, assignment_id: str, student_id: str) -> bool:
         # nbgrader removes what was there in here: whatever speaks against it comes before.
@@ -105,6 +149,16 @@ class Autograde(OneAtATime, converters.Autograde):
 
     doing, done = "is grading it", "Not autograded"
 
+    def convert_notebooks(self) -> None:
+        try:
+            super().convert_notebooks()
+        finally:
+            students.follow(self.coursedir)
+
+    def reasons(self, source: Path) -> list[str]:
+        released = self.coursedir.format_path(self.coursedir.release_directory, ".", source.name)
+        return fit.handed_in(source, Path(released))
+
 
 class GenerateFeedback(OneAtATime, converters.GenerateFeedback):
     doing, done = "generates its feedback", "No feedback generated"
@@ -121,11 +175,29 @@ class GenerateAssignment(OneAtATime, converters.GenerateAssignment):
 
     def check(self, source: Path) -> None:
         """What instructors put there is theirs to give away, under names that work."""
-        ignore = self.coursedir.ignore
-        found = [names.objection(source.name, ignore)]
-        found += [names.objection(path.stem) for path in sorted(source.glob("*.ipynb"))]
+        directory = self.coursedir
+        kernels = KernelSpecManager().find_kernel_specs()
+        found = [names.objection(source.name, directory.ignore)]
+        for path in sorted(source.glob("*.ipynb")):
+            found += [names.objection(path.stem), *fit.notebook(path, kernels)]
         if any(found):
             raise UnfitError(" ".join(filter(None, found)))
+        limit = 1000 * directory.max_file_size
+        for file, size in fit.too_large(source, directory.ignore, limit):
+            self.log.warning(
+                "Note: students do not get %s: it has %s, and a file may have %s. Put it into "
+                "/coursedata, or make it smaller.",
+                file,
+                fit.megabytes(size),
+                fit.megabytes(limit),
+            )
+        for file in fit.in_folders(source, directory.ignore):
+            self.log.warning(
+                "Note: students do not get %s: a notebook in a folder is not part of an assignment. "
+                "If it is for them, move it up into %s.",
+                file,
+                source.name,
+            )
 
     def init_notebooks(self) -> None:
         # Before it is looked for: nbgrader takes the name for a pattern, and finds another or none.
@@ -139,6 +211,12 @@ class GenerateAssignment(OneAtATime, converters.GenerateAssignment):
             self.log.error("%s: %s", self.done, objection)
             raise NbGraderException(objection)
         super().init_notebooks()
+
+    def init_single_notebook_resources(self, notebook_filename: str) -> dict[str, Any]:
+        resources: dict[str, Any] = super().init_single_notebook_resources(notebook_filename)
+        mark = ClearHiddenTests(parent=self).begin_test_delimeter
+        resources[HIDDEN_TESTS] = fit.hides_tests(Path(notebook_filename), mark)
+        return resources
 
     def start(self) -> None:
         # Last, and whatever a file made of the list: students would have the gain.

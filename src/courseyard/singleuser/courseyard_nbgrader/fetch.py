@@ -15,7 +15,7 @@ from typing import Any
 from nbgrader.exchange import default
 from traitlets import Bool
 
-from . import home
+from . import duedates, home
 from .whole import replaced
 
 
@@ -29,7 +29,7 @@ class ExchangeFetchAssignment(default.ExchangeFetchAssignment):
     def copy_files(self) -> None:
         source, target = Path(self.src_path), Path(self.dest_path)
         about = f"{self.coursedir.course_id} {self.coursedir.assignment_id}"
-        ignore = shutil.ignore_patterns(*self.coursedir.ignore)
+        ignore = shutil.ignore_patterns(*self.coursedir.ignore, duedates.FILE)
         try:
             if target.is_dir():
                 for path in home.copy_missing(source, target, ignore):
@@ -64,6 +64,9 @@ class ExchangeList(default.ExchangeList):
     def parse_assignments(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = super().parse_assignments()
         for info in found:
+            released = Path(self.root, info["course_id"], "outbound", info["assignment_id"])
+            due = duedates.read(released)
+            info["due"] = due.isoformat() if due else None  # `nbgrader list --json` writes it
             if info["status"] != "fetched":
                 continue
             here = Path(info["path"])

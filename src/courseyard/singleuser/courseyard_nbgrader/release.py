@@ -16,6 +16,10 @@ from urllib.parse import quote
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import List, Unicode
 
+from .fit import ABOUT
+
+#: Among nbconvert's resources: the source holds tests that students do not get.
+HIDDEN_TESTS = "courseyard_hidden_tests"
 #: Of nbformat 4 (nbformat/v4/nbformat.v4.5.schema.json). nbgrader checks its own metadata itself.
 _CELL = {
     "code": {"id", "cell_type", "metadata", "source", "outputs", "execution_count"},
@@ -62,7 +66,10 @@ class ReleaseOnly(NbGraderPreprocessor):
 
     def preprocess(self, nb: Any, resources: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         _keep(nb, _NOTEBOOK)
+        nb.metadata.pop(ABOUT, None)  # of an earlier release
         self._tell("the notebook", _keep(nb.metadata, set(self.notebook_metadata)))
+        if resources.get(HIDDEN_TESTS):
+            nb.metadata[ABOUT] = {"hidden_tests": True}
         return super().preprocess(nb, resources)
 
     def preprocess_cell(

@@ -5,19 +5,20 @@ secret lies that feedback is fetched with. And it opens what it handed in to eve
 name (nbgrader/exchange/default/submit.py).
 """
 
-# mypy: disable-error-code="misc, import-not-found, no-any-return"
+# mypy: disable-error-code="misc, import-not-found, no-any-return, has-type"
 # Jupyter and nbgrader are the image's: they have no types here.
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from nbgrader.exchange import default
-from nbgrader.utils import ignore_patterns
+from nbgrader.utils import ignore_patterns, parse_utc
 
-from . import home
+from . import fit, home
 from .whole import replaced
 
 _EVERYBODY = 0o777  # nbgrader's own mode
@@ -26,9 +27,16 @@ _EVERYBODY = 0o777  # nbgrader's own mode
 class ExchangeSubmit(default.ExchangeSubmit):
     """It has nbgrader's name, so that nbgrader's settings and options for it hold."""
 
+    def set_timestamp(self) -> None:
+        super().set_timestamp()
+        now = datetime.now(timezone.utc).replace(tzinfo=None)  # noqa: UP017  (Python 3.9)
+        # Short names of zones are not all known where the time is read: IST would be taken for UTC.
+        if abs(parse_utc(self.timestamp) - now) > timedelta(minutes=1):
+            self.timestamp = now.strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+
     def copy_files(self) -> None:
         self.init_release()
-        self.check_filename_diff()
+        self._check_files()
         self._check_size()
         name = self.assignment_filename
         sent = Path(self.inbound_path, name)
@@ -44,6 +52,20 @@ class ExchangeSubmit(default.ExchangeSubmit):
             self.fail(home.why(error, undone))
         about = f"{self.coursedir.course_id} {self.coursedir.assignment_id} {self.timestamp}"
         self.log.info("Submitted as: %s", about)
+
+    def _check_files(self) -> None:
+        """Refuse what could not be graded, or would not arrive."""
+        directory, source = self.coursedir, Path(self.src_path)
+        limit = 1000 * directory.max_file_size
+        found = fit.handed_in(source, Path(self.release_path))
+        for path, size in fit.too_large(source, directory.ignore, limit):
+            found.append(
+                f"{path} has {fit.megabytes(size)}, and a file may have {fit.megabytes(limit)}. "
+                "Make it smaller, or remove it if it is not part of your work."
+            )
+        if found:
+            undone = f"The assignment '{directory.assignment_id}' was not submitted."
+            self.fail(" ".join([undone, *found]))
 
     def _check_size(self) -> None:
         size, most = self.get_size(self.src_path), 1000 * self.coursedir.max_dir_size

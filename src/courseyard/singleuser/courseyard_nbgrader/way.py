@@ -7,16 +7,15 @@ import json
 import os
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
+
+from . import hub
 
 #: ``unix:<path>``, ``tcp:<host>:<port>`` or ``hub:<key>``, from the backend. In a cluster the hub knows the
 #: address, and the runner asks for the key.
 ADDRESS = "COURSEYARD_GRADING"
-CONNECT = 30.0  # seconds for the hub or the runner to answer
+CONNECT = 30.0  # seconds for the runner to answer
 PATIENCE = 180.0  # seconds for the sandbox to be there
 _BEGINS = 20.0  # seconds for a runner to begin in its container
 _known: list[str] = []  # the last address
@@ -100,7 +99,10 @@ def _address(tell: Callable[[str], None]) -> str:
     until, told = time.monotonic() + PATIENCE, ""
     while True:
         try:
-            answer = _ask_hub()
+            answer: dict[str, str] = hub.ask("grading")
+        except hub.UnknownError as error:
+            sentence = f"The hub knows no sandbox for grading of this server. {_AGAIN}"
+            raise NoSandboxError(sentence) from error
         except OSError as error:
             if _known:
                 return _known[-1]
@@ -118,32 +120,3 @@ def _address(tell: Callable[[str], None]) -> str:
         if time.monotonic() > until:
             raise NoSandboxError(f"{told} It takes too long: autograde again in some minutes.")
         time.sleep(1)
-
-
-def _ask_hub() -> dict[str, str]:
-    """What the hub says, such as ``{"wait": sentence}``.
-
-    Raises:
-        OSError: it does not answer.
-        NoSandboxError: it knows none.
-    """
-    names = (os.environ.get(f"JUPYTERHUB_{each}", "") for each in ("USER", "SERVER_NAME"))
-    user, server = (quote(name, safe="") for name in names)
-    url = f"{os.environ.get('JUPYTERHUB_API_URL', '')}/users/{user}/servers/{server}/grading"
-    token = os.environ.get("JUPYTERHUB_API_TOKEN", "")
-    request = urllib.request.Request(  # noqa: S310  the hub's own address
-        url, method="POST", data=b"", headers={"Authorization": f"token {token}"}
-    )
-    # What a course says of proxies is not for the hub.
-    hub = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with hub.open(request, timeout=CONNECT) as answer:
-            found: dict[str, str] = json.load(answer)
-            return found
-    except urllib.error.HTTPError as error:
-        if error.code not in (403, 404):
-            raise
-        sentence = f"The hub knows no sandbox for grading of this server. {_AGAIN}"
-        raise NoSandboxError(sentence) from error
-    except ValueError as error:
-        raise OSError("its answer cannot be read") from error

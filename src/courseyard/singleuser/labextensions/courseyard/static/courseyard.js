@@ -1,4 +1,4 @@
-// Courseyard's plugins for JupyterLab and Notebook 7, one in each file beside this one.
+// Courseyard's plugins for JupyterLab and Notebook 7, and what stands around nbgrader's; in files beside this one.
 //
 // A federated extension by hand, without a build: a container with `init` and `get`
 // (webpack's module federation; jupyterlab/federated_labextensions.py reads package.json).
@@ -9,6 +9,7 @@
   const script = name =>
     new Promise((done, failed) => {
       const element = document.createElement('script');
+      element.async = false; // in this order
       element.src = new URL(name, document.currentScript.src);
       element.onload = done;
       element.onerror = failed;
@@ -16,7 +17,9 @@
     });
   window._JUPYTERLAB = window._JUPYTERLAB || {};
   window._JUPYTERLAB.courseyardPlugins = plugins;
-  const parts = Promise.all(['formgrader.js', 'saving.js'].map(script));
+  // dialogs.js and assignments.js ask through saving.js, so they come after it.
+  const files = ['formgrader.js', 'narrow.js', 'saving.js', 'dialogs.js', 'assignments.js'];
+  const parts = Promise.all(files.map(script));
   window._JUPYTERLAB.courseyard = {
     init: () => parts,
     get: async () => () => ({ __esModule: true, default: plugins })
