@@ -88,7 +88,9 @@ class KeyedProxy(TraefikFileProviderProxy):
     """The official class, with a lock on the routes of people's servers."""
 
     keys = AnyTrait(help="People's keys.").tag(config=True)
-    users = Unicode("/user/", help="The path of all servers; empty where people have hosts.").tag(config=True)
+    users = Unicode("/user/", help="The path of all servers; empty where people have hosts.").tag(
+        config=True
+    )
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:
