@@ -160,8 +160,11 @@ def test_a_server_that_does_not_run(apart: University, student: Visitor) -> None
     card = page.locator("article, li, section").filter(has_text="running since").last
     card.get_by_role("button", name="Stop").click()
     page.wait_for_function("!document.body.innerText.includes('running since')", timeout=60_000)
-    page.goto(address)
-    assert page.url.startswith(f"{apart.base}/hub/user/{STUDENT}/{COURSE}/")
+    for _ in range(60):  # a pod takes its time to end, and is told of meanwhile
+        page.goto(address)
+        if page.url.startswith(f"{apart.base}/hub/user/{STUDENT}/{COURSE}/"):
+            break
+        page.wait_for_timeout(1_000)
     expect(page.get_by_text("Data Structures and Algorithms").first).to_be_visible()
     page.get_by_role("link", name="Start").click()
     student.wait_for_lab()

@@ -311,14 +311,31 @@ def test_memory_full_of_files(yard: Deployed, omar: Person) -> None:
     assert "count as memory" in omar.home()
 
 
+#: A kernel keeps the server's own output, which is the container's log; a student's code finds it there.
+FLOOD = """
+import os, pathlib
+def writes(fd):
+    flags = (fd.parents[1] / "fdinfo" / fd.name).read_text().split("flags:")[1].split()[0]
+    return int(flags, 8) & os.O_ACCMODE == os.O_WRONLY
+kernels = [p for p in pathlib.Path("/proc").glob("[0-9]*") if b"kernel-" in (p / "cmdline").read_bytes()]
+pipes = [fd for p in kernels for fd in (p / "fd").iterdir() if os.readlink(fd).startswith("pipe:")]
+for fd in [fd for fd in pipes if int(fd.name) > 2 and writes(fd)]:
+    with open(fd, "wb", 0) as log:
+        for _ in range(6000):
+            log.write(b"x" * 99 + b"\\n" + b"y" * 65000 + b"\\n")
+"""
+
+
 def test_disk_full(yard: Deployed, omar: Person) -> None:
     """A server that writes more to its log than it may have of the node's disk."""
     omar.start("stats")
+    omar.get("/user/omar/stats/lab")
+    own = next(c.value for c in omar.cookies if c.name == "_xsrf" and c.path.startswith("/user/"))
+    made = omar.post("/user/omar/stats/api/kernels", json={}, headers={"X-XSRFToken": str(own)})
+    assert made.status_code == 201, made.text
     name = pod_of(yard, "omar")["metadata"]["name"]
-    flood = "for _ in range(6000): log.write(b'x' * 99 + b'\\n' + b'y' * 65000 + b'\\n')"
-    code = f"with open('/proc/1/fd/1', 'wb', 0) as log:\n {flood}"
     with contextlib.suppress(KubectlError):  # the server ends under it
-        yard.kube.kubectl("exec", "-n", yard.users, name, "--", "python", "-c", code)
+        yard.kube.kubectl("exec", "-n", yard.users, name, "--", "python", "-c", FLOOD)
     yard.wait(lambda: "too much temporary disk space" in omar.home(), 120, "the person is told")
     omar.start("stats")
     assert omar.works("stats")

@@ -178,7 +178,8 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
         read_bytes(folder / "y.yaml")
         with pytest.raises(VanishedError):
             read_bytes(folder / "z.yaml")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # One of another test may go meanwhile, when Python looks for garbage.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 # --- every file that a site's people write ------------------------------------------------------
