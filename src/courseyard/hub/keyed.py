@@ -18,8 +18,9 @@ from typing import Any
 from jupyterhub.app import JupyterHub
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from traitlets import Any as AnyTrait
-from traitlets import default
+from traitlets import Unicode, default
 
+from courseyard.hub import proven
 from courseyard.hub.keys import Keys
 
 _STRIP = "courseyard-server"
@@ -69,12 +70,15 @@ class KeyedProxy(TraefikFileProviderProxy):
     """The official class, with a lock on the routes of people's servers."""
 
     keys = AnyTrait(help="People's keys.").tag(config=True)
+    proven = Unicode(help="The secret by which the hub knows its proxies.").tag(config=True)
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:
         found: dict[str, Any] = super()._load_dynamic_config()
         headers = {"customResponseHeaders": dict.fromkeys(STRIPPED, "")}
-        found["http"].setdefault("middlewares", {})[_STRIP] = {"headers": headers}
+        middlewares = found["http"].setdefault("middlewares", {})
+        middlewares[_STRIP] = {"headers": headers}
+        middlewares[proven.MIDDLEWARE] = proven.middleware(self.proven)
         # Routes of the last hub, which may have been one of a version without keys.
         for name, route in found["jupyterhub"]["routes"].items():
             found["http"]["routers"][name] = self._router(route)
@@ -89,6 +93,9 @@ class KeyedProxy(TraefikFileProviderProxy):
                 theirs["http"]["routers"][name] = lock(
                     router, self.keys.cookie, self.keys.of(data["user"])
                 )
+        elif "hub" in data:
+            for router in theirs["http"]["routers"].values():
+                router["middlewares"] = [proven.MIDDLEWARE]
         return theirs, ours
 
     def _router(self, route: dict[str, Any]) -> dict[str, Any]:
