@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply("application/json", json.dumps(PLAN))
         elif path == f"{PREFIX}environ":
             self.reply("application/json", json.dumps(dict(os.environ)))
+        elif path == f"{PREFIX}headers":
+            self.reply("application/json", json.dumps(dict(self.headers)))
         elif path == f"{PREFIX}origin":
             self.reply("text/plain", "", ORIGIN)
         elif path == f"{PREFIX}cookies":

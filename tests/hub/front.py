@@ -90,12 +90,17 @@ class Guest(Visitor):
         hub: the site.
         address: of the loopback network.
         front: the proxy in front; None connects to the site's own.
+        direct: connect to the hub's own port, as who has an account on the machine can.
         headers: what it claims with every request.
     """
 
-    def __init__(self, hub: Hub, address: str, front: Front | None, **headers: str) -> None:
+    def __init__(
+        self, hub: Hub, address: str, front: Front | None, *, direct: bool = False, **headers: str
+    ) -> None:
         super().__init__(hub)
         self.base = front.base if front else hub.base
+        if direct:
+            self.base = f"http://127.0.0.1:{hub.port + 1}"
         self.verify = str(front.chain) if front else True
         self.headers.update({name.replace("_", "-"): text for name, text in headers.items()})
         self.mount(self.base, _From(address))

@@ -15,8 +15,11 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from addresses import ASKERS, OPEN, Row, answer, rows
+from front import Guest
 from sites import PASSWORD, Hub, Visitor
 from walls import GUESSERS
+
+from courseyard.hub.proven import HEADER
 
 FETCHED = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"}
 FRAMES = ("iframe", "frame", "embed", "object", "fencedframe")
@@ -247,7 +250,7 @@ def test_every_form_of_the_log_in_counts_tries(guarded: Hub, door: str) -> None:
     port = guarded.port if door == "proxy" else guarded.port + 1
     reached = []
     forms = [(form, "POST") for form in FORMS] + [("/hub/login", way) for way in WAYS[1:]]
-    spare = iter(range(18) if door == "proxy" else range(18, GUESSERS - 2))
+    spare = iter(range(18) if door == "proxy" else range(18, GUESSERS - 3))
     name = f"guess{next(spare)}"
     for form, way in forms:
         if not lets_in(knock(port, form, name, PASSWORD.format(name), way)):
@@ -339,6 +342,48 @@ def test_without_the_count_the_log_in_page_takes_any_number(unguarded: Hub) -> N
     port = unguarded.port + 1
     assert not any(lets_in(knock(port, "/hub/login", "otso", f"{n}")) for n in range(30))
     assert lets_in(knock(port, "/hub/login", "otso", PASSWORD.format("otso")))
+
+
+CLAIMS = {
+    "X_Forwarded_For": "203.0.113.7",
+    "X_Real_Ip": "203.0.113.7",
+    "Forwarded": "for=203.0.113.7;proto=https",
+    "X_Forwarded_Proto": "https",
+}
+
+
+def test_only_the_proxy_says_whose_request_it_is(guarded: Hub) -> None:
+    """Whoever has an account on the machine reaches the hub's own port, and claims what they like."""
+    assert Guest(guarded, "127.0.0.41", None).log_in("nobody1", "wrong").status_code == 403
+    # By the proxy's limited route, and by that of all the rest.
+    for asked in ("POST", "GET"):
+        assert re.search(rf"{asked} /hub/login[^ ]* \(@127\.0\.0\.41\)", guarded.log()), asked
+    for claims in (CLAIMS, CLAIMS | {HEADER: ""}, CLAIMS | {HEADER: "guess"}):
+        direct = Guest(guarded, "127.0.0.42", None, direct=True, **claims)
+        assert direct.log_in("nobody2", "wrong").status_code in (403, 429)
+        assert not any(cookie.secure for cookie in direct.cookies)
+    assert "(@127.0.0.42)" in guarded.log()
+    assert "203.0.113.7" not in guarded.log()
+
+
+def test_without_the_secret_a_claim_is_believed(unguarded: Hub) -> None:
+    direct = Guest(unguarded, "127.0.0.42", None, direct=True, **CLAIMS)
+    assert direct.log_in("nobody2", "wrong").status_code == 403
+    assert "(@203.0.113.7)" in unguarded.log()
+
+
+def test_the_secret_of_the_proxy_reaches_no_server(guarded: Hub) -> None:
+    known = (guarded.folder / "state" / "proxy" / "hub-secret").read_text().strip()
+    person = guarded.visitor(f"guess{GUESSERS - 3}")
+    person.act("/hub/go/algo2026")
+    person.wait_running("algo2026")
+    told = person.get(f"/user/guess{GUESSERS - 3}/algo2026/headers").text
+    person.act("/hub/stop/algo2026")
+    assert "X-Forwarded-For" in told
+    assert HEADER.lower() not in told.lower()
+    assert known not in told
+    assert known not in guarded.log()
+    assert (guarded.folder / "state" / "proxy" / "hub-secret").stat().st_mode & 0o077 == 0
 
 
 # --- tokens and sharing -------------------------------------------------------------------------

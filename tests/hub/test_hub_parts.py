@@ -366,7 +366,7 @@ def test_trusted_proxies_have_a_limit_of_their_own() -> None:
     plain, forwarded = http["routers"].values()
     assert forwarded["priority"] > plain["priority"]
     assert forwarded["rule"].endswith(" && (ClientIP(`192.0.2.7/32`) || ClientIP(`2001:db8::/64`))")
-    limits = [http["middlewares"][r["middlewares"][1]]["rateLimit"] for r in (plain, forwarded)]
+    limits = [http["middlewares"][r["middlewares"][-1]]["rateLimit"] for r in (plain, forwarded)]
     assert limits[0]["sourceCriterion"] == {"ipStrategy": {"ipv6Subnet": 64}}
     assert limits[1]["sourceCriterion"] == {"ipStrategy": {"excludedIPs": trusted}}
     nobody = Site()

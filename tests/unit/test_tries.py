@@ -113,6 +113,13 @@ def test_ipv6_is_counted_by_network(tries: Tries) -> None:
     assert guess(tries, "student1", "2001:db8:0:1::1")
 
 
+def test_the_machines_own_addresses_are_one(tries: Tries) -> None:
+    """Who has an account on it may connect from any of 127.0.0.0/8."""
+    spread = [guess(tries, f"student{n}", f"127.0.{n % 9}.{n % 251}") for n in range(1000)]
+    assert sum(spread) == BY_ADDRESS[0]
+    assert not guess(tries, "student1", "::1")
+
+
 def test_without_a_name_the_address_counts(tries: Tries) -> None:
     """OAuth: a stream of codes that no provider gave."""
     done = 0

@@ -14,7 +14,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
-from courseyard.hub import domains, fetches, ownhost, sharing
+from courseyard.hub import domains, fetches, ownhost, proven, sharing
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.bounds import JUPYTERHUBS_TIME, bound_hub, use_all_files
 from courseyard.hub.clock import use_steady_time
@@ -30,7 +30,7 @@ from courseyard.hub.keyed import expire_forever
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
 from courseyard.hub.planned import PlannedSpawner
-from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES
+from courseyard.hub.proxy import API_ENTRY, HUB_ROUTES, write_own_routes
 from courseyard.hub.routes import QuickTraefikProxy
 from courseyard.hub.runtime import SETTING, Runtime
 from courseyard.hub.strays import stop_forever
@@ -84,6 +84,7 @@ def configure(c: Any, site: Site, backend: Backend | None = None) -> Runtime:
     # On a host of their own, people's servers may set cookies for all of it (`__Host-` asks for that).
     own_hosts = domains.host(runtime.site)
     c.KeyedProxy.users = "" if own_hosts else f"{runtime.places.base_url}user/"
+    c.KeyedProxy.proven = proven.secret(places)
     _people(c, runtime)
     _pages(c, runtime)
     culler_token = secret_file(places.hub_dir / "culler-token")
@@ -107,6 +108,7 @@ def _background(runtime: Runtime, culler_token: str) -> None:
     end_at_once()
     Turns.install(asyncio.get_running_loop())
     use_steady_time()
+    proven.install(proven.secret(runtime.places))
     runtime.run(runtime.registry.watch)
     runtime.run(runtime.watch_images)
     runtime.run(cull_forever, runtime, culler_token)
@@ -120,8 +122,11 @@ def _background(runtime: Runtime, culler_token: str) -> None:
         from courseyard.hub.orphans import remove_forever
 
         runtime.run(remove_forever, runtime)
-    elif runtime.backend is runtime.agent:
-        runtime.run(stop_forever, runtime)
+    else:
+        # The proxy goes on while the hub is upgraded: its part has to be of this version too.
+        write_own_routes(runtime.site)
+        if runtime.backend is runtime.agent:
+            runtime.run(stop_forever, runtime)
     runtime.run(expire_forever, runtime.keys)
     set_aside()
     runtime.run(collect_forever)

@@ -16,6 +16,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from courseyard.hub import proven
 from courseyard.hub.places import Places
 from courseyard.settings import Site
 
@@ -94,6 +95,7 @@ def routers(site: Site, entry: str) -> dict[str, Any]:
         "priority": _LAST,
         "entryPoints": [entry],
         "service": "courseyard-hub",
+        "middlewares": [proven.MIDDLEWARE],
     }
     return {_LEAD: lead, "courseyard-everywhere": everywhere}
 

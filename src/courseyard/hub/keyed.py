@@ -20,6 +20,7 @@ from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from traitlets import Any as AnyTrait
 from traitlets import Unicode, default
 
+from courseyard.hub import proven
 from courseyard.hub.keys import Keys
 from courseyard.hub.proxy import PLUGIN
 
@@ -91,15 +92,21 @@ class KeyedProxy(TraefikFileProviderProxy):
     users = Unicode("/user/", help="The path of all servers; empty where people have hosts.").tag(
         config=True
     )
+    proven = Unicode(help="The secret by which the hub knows its proxies.").tag(config=True)
 
     @default("dynamic_config")
     def _load_dynamic_config(self) -> dict[str, Any]:
         found: dict[str, Any] = super()._load_dynamic_config()
-        found["http"].setdefault("middlewares", {}).update(middlewares(self.users))
+        found["http"].setdefault("middlewares", {}).update(self.middlewares())
         # Routes of the last hub, which may have been one of a version without keys.
         for name, route in found["jupyterhub"]["routes"].items():
             found["http"]["routers"][name] = self._router(route)
         return found
+
+    def middlewares(self, *, cookies: bool = True) -> dict[str, Any]:
+        """What the hub's routes refer to; ``cookies`` as of :func:`middlewares`."""
+        found = middlewares(self.users, cookies=cookies)
+        return {**found, proven.MIDDLEWARE: proven.middleware(self.proven)}
 
     def _dynamic_config_for_route(
         self, routespec: str, target: str, data: dict[str, Any]
@@ -110,6 +117,9 @@ class KeyedProxy(TraefikFileProviderProxy):
                 theirs["http"]["routers"][name] = lock(
                     router, self.keys.cookie, self.keys.of(data["user"])
                 )
+        elif "hub" in data:
+            for router in theirs["http"]["routers"].values():
+                router["middlewares"] = [proven.MIDDLEWARE]
         return theirs, ours
 
     def _router(self, route: dict[str, Any]) -> dict[str, Any]:

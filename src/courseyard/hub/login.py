@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from courseyard.hub import proven
 from courseyard.hub.domains import only_hub
 from courseyard.settings import Site
 
@@ -53,6 +54,6 @@ def _router(rule: str, priority: int, limit: str) -> dict[str, Any]:
         "priority": priority,
         "entryPoints": [ENTRY],
         "service": "courseyard-hub",
-        # Errors first: it turns the limit's bare answer into a page of the hub.
-        "middlewares": ["courseyard-too-many", limit],
+        # Errors before the limit: it turns the limit's bare answer into a page of the hub.
+        "middlewares": [proven.MIDDLEWARE, "courseyard-too-many", limit],
     }

@@ -42,12 +42,17 @@ def write_static(site: Site) -> Path:
     places = Places(site)
     _check_tls(site)
     places.make()
-    _write(places.routes_dir / OWN_ROUTES, dynamic_configuration(site))
+    write_own_routes(site)
     # Traefik looks for them below the folder in which it is started.
     shutil.copytree(_PLUGINS, places.proxy_dir / "plugins-local" / "src", dirs_exist_ok=True)
     static = places.proxy_dir / STATIC_FILE
     _write(static, static_configuration(site))
     return static
+
+
+def write_own_routes(site: Site) -> None:
+    """Write what stands beside the hub's routes; a running Traefik takes it over."""
+    _write(Places(site).routes_dir / OWN_ROUTES, dynamic_configuration(site))
 
 
 def static_configuration(site: Site) -> dict[str, Any]:

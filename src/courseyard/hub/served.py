@@ -28,7 +28,7 @@ from traitlets import Any as AnyTrait
 from traitlets import default, observe
 
 from courseyard.hub import proxy as own
-from courseyard.hub.keyed import KeyedProxy, middlewares
+from courseyard.hub.keyed import KeyedProxy
 from courseyard.hub.statefile import StateFile
 
 PORT = 8082
@@ -162,7 +162,7 @@ class ServedRoutesProxy(KeyedProxy):
         ours = own.dynamic_configuration(self.site)["http"]
         theirs = {
             **self.dynamic_config["http"],
-            "middlewares": middlewares(self.users, cookies=cookies),
+            "middlewares": self.middlewares(cookies=cookies),
         }
         http = {
             part: {**theirs.get(part, {}), **ours.get(part, {})}

@@ -123,6 +123,8 @@ def _network(address: str) -> str:
         found = ip_address(address)
     except ValueError:
         return address
+    if found.is_loopback:
+        return "loopback"  # whoever has an account on the machine has all of it
     if isinstance(found, IPv6Address):
         return str(ip_network((found, _OF_ONE_PERSON), strict=False))
     return str(found)

@@ -13,7 +13,8 @@ from courseyard.networks import real_address
 
 def address_of(request: Any, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """The address of whoever sent ``request`` to the proxy. JupyterHub's own is that of
-    ``X-Real-Ip``, which some proxies pass on as their client wrote it."""
+    ``X-Real-Ip``, which some proxies pass on as their client wrote it. What did not come by the proxy
+    has no such header any more (``proven.py``)."""
     forwarded = request.headers.get("X-Forwarded-For", "")
     return real_address(forwarded, trusted) or str(request.remote_ip)
 
