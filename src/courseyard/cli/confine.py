@@ -26,7 +26,6 @@ _SERVICES = (
     "/run/nscd", "/run/resolvconf", "/run/systemd/resolve", "/run/systemd/userdb", "/var/lib/sss",
 )  # fmt: skip
 _TMP_SIZE = 256 * 1024**2  # bytes
-_PRIVILEGED_PORTS = 1024
 
 
 def enter(
@@ -44,7 +43,7 @@ def enter(
         UnsupportedError: this machine has no bubblewrap.
         OSError: it cannot be run.
     """
-    inner = [*_drop(site, account), *command]
+    inner = [*_drop(account), *command]
     program = machine.bubblewrap()
     words = [program, *walls(site, list(writable)), "--", *inner]
     # Its own files in /tmp are gone with it; settings of the caller's Python do not matter here.
@@ -54,18 +53,12 @@ def enter(
     os.execve(program, words, environment)  # noqa: S606
 
 
-def _drop(site: Site, account: Account | None) -> list[str]:
-    """Words that become ``account`` with no capability but, where asked, low ports."""
+def _drop(account: Account | None) -> list[str]:
+    """Words that become ``account`` with no capability: its ports are open already."""
     if account is None:
         return []
-    keep = "+net_bind_service" if site.hub.port < _PRIVILEGED_PORTS else ""
     words = ["/usr/bin/setpriv", f"--reuid={account.uid}", f"--regid={account.gid}"]
-    words += ["--clear-groups", "--no-new-privs"]
-    words += [f"--bounding-set=-all{',' + keep if keep else ''}"]
-    words += [f"--inh-caps=-all{',' + keep if keep else ''}"]
-    if keep:
-        words.append(f"--ambient-caps=-all,{keep}")
-    return words
+    return [*words, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 def walls(site: Site, writable: list[Path]) -> list[str]:
@@ -83,7 +76,9 @@ def walls(site: Site, writable: list[Path]) -> list[str]:
     view.made |= {Path("/tmp"), Path("/run"), Path("/var"), Path("/dev"), Path("/proc")}  # noqa: S108
     for path in (*map(Path, _SERVICES), *_installation(), site.folder, *_outside(site)):
         words += view.show(path)
-    for hidden in (site.storage_root, site.state_dir / "agent", site.state_dir / "log"):
+    # The hub's and the proxy's own folders are among `writable` for the one whose they are.
+    own = (site.state_dir / name for name in ("agent", "hub", "log", "proxy"))
+    for hidden in (site.storage_root, *own):
         if view.sees(hidden) and hidden.is_dir():
             words += ["--perms", "0755", "--tmpfs", str(hidden)]
             view.hide(hidden)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import socket
 import ssl
 
 from courseyard.agent.client import AgentClient
@@ -26,16 +25,17 @@ def agent_answers(site: Site) -> bool:
 
 
 def proxy_answers(site: Site) -> bool:
-    """Whether the proxy takes connections."""
-    try:
-        with socket.create_connection((_reachable(site), site.hub.port), _PATIENCE):
-            return True
-    except OSError:
-        return False
+    """Whether the proxy answers anything at all: its port is open before it is there."""
+    return _status(site) is not None
 
 
 def hub_answers(site: Site) -> bool:
     """Whether the hub says through the proxy that it is well."""
+    return _status(site) == http.HTTPStatus.OK
+
+
+def _status(site: Site) -> int | None:
+    """What the proxy answers to the question whether the hub is well; None: nothing."""
     places = Places(site)
     host, port = _reachable(site), site.hub.port
     connection: http.client.HTTPConnection
@@ -47,9 +47,9 @@ def hub_answers(site: Site) -> bool:
         connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
     try:
         connection.request("GET", f"{places.base_url}hub/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 

@@ -14,9 +14,11 @@ from typing import Annotated
 import typer
 
 from courseyard.cli import confine, supervise
+from courseyard.cli.ports import Listeners
 from courseyard.cli.sites import HERE, SiteArgument
 from courseyard.cli.state import account_of, prepare
 from courseyard.errors import BackendError
+from courseyard.hub import listeners
 from courseyard.hub.places import Places
 from courseyard.settings import Site
 from courseyard.sitefile import load_site
@@ -104,12 +106,18 @@ def proxy(site: SiteArgument = HERE) -> None:
     static = write_static(loaded)
     program = _traefik()
     os.chdir(places.proxy_dir)
-    os.execv(program, [program, "--configfile", str(static)])  # noqa: S606
+    environment = os.environ | listeners.for_traefik()
+    os.execve(program, [program, "--configfile", str(static)], environment)  # noqa: S606
 
 
 def _enter(site: Site, name: str, writable: list[Path]) -> None:
     account = account_of(site, make=True)
     prepare(site, account)
+    if listeners.VARIABLE not in os.environ:  # `up` has not started it
+        opened = Listeners(site, name).of(name)
+        for each in opened.values():
+            each.set_inheritable(True)
+        os.environ |= listeners.hand_on(opened)
     command = [sys.executable, "-m", "courseyard.cli"]
     if os.environ.get("COURSEYARD_DEBUG"):
         command.append("--debug")

@@ -6,15 +6,17 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from courseyard.errors import StartError
+from courseyard.hub import listeners
 
 _LOG_LIMIT = 10 * 1024**2  # bytes; a longer log is put aside at the next start
 _LAST_LINES = 15
@@ -35,10 +37,13 @@ class Part:
     patience: float  # seconds until it must be ready
     #: Bubblewrap stands around it: signals go to what is inside.
     walled: bool = False
+    #: What it listens on; whoever starts it keeps these open.
+    sockets: Mapping[str, socket.socket] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pause: float = _FIRST_PAUSE
     again_at: float = field(default=0.0)
+    answered: bool = False  # since it was started
 
     def start(self) -> None:
         """Start the process; it ends when the process that supervises it ends."""
@@ -54,7 +59,10 @@ class Part:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[each.fileno() for each in self.sockets.values()],
+                env=os.environ | listeners.hand_on(self.sockets),
             )
+        self.answered = False
         self.started = time.monotonic()
 
     @property
@@ -69,10 +77,11 @@ class Part:
         """
         deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
-            if self.ready():
-                return
-            if not self.alive:
+            if not self.alive:  # asked first: somebody else may answer in its place
                 raise self._failed("ended while it started")
+            if self.ready():
+                self.answered = True
+                return
             time.sleep(0.1)
         raise self._failed(f"did not answer in {self.patience:.0f} seconds")
 
@@ -84,9 +93,10 @@ class Part:
         )
 
     def look_after(self, say: Callable[[str], None]) -> None:
-        """Start it again when it has ended, each time after a longer pause."""
+        """Start it again when it has ended or never answers, each time after a longer pause."""
         now = time.monotonic()
         if self.alive:
+            self._look_at_start(now, say)
             if now - self.started > _CALM:
                 self.pause = _FIRST_PAUSE
             return
@@ -98,6 +108,15 @@ class Part:
         elif now >= self.again_at:
             self.again_at = 0.0
             self.start()
+
+    def _look_at_start(self, now: float, say: Callable[[str], None]) -> None:
+        """End it where it was started again and does not answer in time."""
+        if self.answered:
+            return
+        self.answered = self.ready()
+        if not self.answered and now - self.started > self.patience:
+            say(f"The {self.name} did not answer in {self.patience:.0f} seconds; see {self.log}")
+            self.stop()
 
     def stop(self) -> None:
         """Ask it to end, then make it; no-op when it has ended."""

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import typer
 from courseyard.agent.client import AgentClient
 from courseyard.cli import greeting, images, output, passwords, state
 from courseyard.cli.health import agent_answers, hub_answers, proxy_answers
+from courseyard.cli.ports import Listeners
 from courseyard.cli.sites import HERE, Known, SiteArgument, open_site
 from courseyard.cli.supervise import Part, rotate
 from courseyard.errors import CourseyardError, SettingsError
@@ -44,9 +44,9 @@ def up(
     state.prepare(known.site, account)
     with _alone(known.site):
         try:
-            _check_ports(known.site)
-            accounts = _prepare(known, account)
-            _run(known.site, accounts, keep_servers=keep_servers)
+            with Listeners(known.site) as listeners:
+                accounts = _prepare(known, account)
+                _run(known.site, accounts, listeners, keep_servers=keep_servers)
         except KeyboardInterrupt:
             output.note("Stopped.")
 
@@ -59,7 +59,8 @@ def _interrupt(number: int, frame: object) -> None:
 def _alone(site: Site) -> Iterator[None]:
     """Hold the site's lock: two `up` on one site would fight."""
     file = site.state_dir / "run" / "up.lock"
-    with file.open("a+", encoding="ascii") as lock:
+    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii") as lock:
+        os.fchmod(lock.fileno(), 0o600)  # whoever may read it may hold it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -72,32 +73,6 @@ def _alone(site: Site) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-def _check_ports(site: Site) -> None:
-    """Say which port is taken before a part fails with it."""
-    places = Places(site)
-    wanted = [
-        (site.hub.address, site.hub.port, "hub.port"),
-        ("127.0.0.1", places.hub_port, "hub.api_port"),
-        ("127.0.0.1", places.proxy_api_port, "proxy.api_port"),
-        ("127.0.0.1", places.servers_port, "hub.servers_port"),
-    ]
-    for address, port, key in wanted:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except PermissionError as error:
-                raise SettingsError(
-                    f"Port {port} may be opened by root alone.",
-                    f"Run this as root, or set {key} in {site.folder}/courseyard.yaml to 1024 or more.",
-                ) from error
-            except OSError as error:
-                raise SettingsError(
-                    f"Port {port} of {address} cannot be used: {error.strerror}.",
-                    f"Stop what uses it, or set {key} in {site.folder}/courseyard.yaml.",
-                ) from error
 
 
 def _prepare(known: Known, account: state.Account | None) -> dict[str, str]:
@@ -116,13 +91,13 @@ def _prepare(known: Known, account: state.Account | None) -> dict[str, str]:
     return accounts
 
 
-def _parts(site: Site) -> list[Part]:
+def _parts(site: Site, listeners: Listeners) -> list[Part]:
     """In the order of their start: the hub needs both others."""
     log = site.state_dir / "log"
 
     def part(name: str, **more: Any) -> Part:
         command = [sys.executable, "-m", "courseyard.cli", name, str(site.folder)]
-        return Part(name, command, log / f"{name}.log", **more)
+        return Part(name, command, log / f"{name}.log", sockets=listeners.of(name), **more)
 
     return [
         part("agent", ready=lambda: agent_answers(site), patience=60),
@@ -131,8 +106,8 @@ def _parts(site: Site) -> list[Part]:
     ]
 
 
-def _run(site: Site, accounts: dict[str, str], *, keep_servers: bool) -> None:
-    agent, proxy, hub = parts = _parts(site)
+def _run(site: Site, accounts: dict[str, str], listeners: Listeners, *, keep_servers: bool) -> None:
+    agent, proxy, hub = parts = _parts(site, listeners)
     client = AgentClient(Places(site).agent_socket)
     try:
         with output.progress("Starting") as tell:

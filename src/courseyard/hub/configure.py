@@ -14,7 +14,7 @@ from typing import Any
 from traitlets.log import get_logger
 
 from courseyard.backends.base import Backend
-from courseyard.hub import domains, fetches, ownhost, proven, sharing
+from courseyard.hub import domains, fetches, listeners, ownhost, proven, sharing
 from courseyard.hub.authenticators import authenticator_class
 from courseyard.hub.bounds import JUPYTERHUBS_TIME, bound_hub, use_all_files
 from courseyard.hub.clock import use_steady_time
@@ -106,6 +106,7 @@ def _serves() -> bool:
 def _background(runtime: Runtime, culler_token: str) -> None:
     """What runs beside the pages, for as long as the hub lives."""
     end_at_once()
+    listeners.use()
     Turns.install(asyncio.get_running_loop())
     use_steady_time()
     proven.install(proven.secret(runtime.places))

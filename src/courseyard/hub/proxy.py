@@ -22,6 +22,7 @@ from courseyard.hub.places import Places
 from courseyard.settings import Site
 
 API_ENTRY = "hub-api"
+METRICS_ENTRY = "metrics"
 STATIC_FILE = "traefik.yaml"
 HUB_ROUTES = "hub.yaml"
 OWN_ROUTES = "courseyard.yaml"
@@ -104,8 +105,8 @@ def static_configuration(site: Site) -> dict[str, Any]:
             "fields": {"headers": {"defaultMode": "drop"}, "names": {"RequestPath": "keep"}},
         }
     if proxy.metrics_port:
-        static["entryPoints"]["metrics"] = {"address": f"127.0.0.1:{proxy.metrics_port}"}
-        static["metrics"] = {"prometheus": {"entryPoint": "metrics", "addRoutersLabels": False}}
+        static["entryPoints"][METRICS_ENTRY] = {"address": f"127.0.0.1:{proxy.metrics_port}"}
+        static["metrics"] = {"prometheus": {"entryPoint": METRICS_ENTRY, "addRoutersLabels": False}}
     if proxy.tls.acme_domain:
         static["certificatesResolvers"] = {
             _ACME: {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import signal
@@ -17,11 +19,15 @@ import pytest
 import yaml
 
 from courseyard.cli.init import make_site
+from courseyard.cli.ports import Listeners, ports
 from courseyard.cli.supervise import Part, descendants, last_lines
-from courseyard.errors import StartError
+from courseyard.errors import SettingsError, StartError
+from courseyard.settings import Site
+from courseyard.sitefile import load_site
+from tests.neighbour import neighbour
 
 
-def free_ports(number: int = 3) -> int:
+def free_ports(number: int = 4) -> int:
     """The first of ``number`` free ports in a row."""
     for base in range(23000 + os.getpid() % 9000, 60000, 11):
         probes = [socket.socket() for _ in range(number)]
@@ -140,6 +146,66 @@ def test_a_site_starts_survives_a_death_and_ends(site: Path, start: Callable[...
     assert logs == {"agent.log", "hub.log", "proxy.log"}
 
 
+def numbers(site: Path) -> list[int]:
+    return [each.number for each in ports(load_site(site))]
+
+
+def send_password(site: Path) -> bytes:
+    """Somebody logs in; the answer of whoever listens."""
+    data = b"username=ada&password=hunter2"
+    with (
+        contextlib.suppress(OSError, http.client.HTTPException),
+        urllib.request.urlopen(
+            f"http://127.0.0.1:{port(site)}/hub/login", data, timeout=1
+        ) as reply,
+    ):
+        return bytes(reply.read())
+    return b""
+
+
+def test_a_neighbour_gets_no_port_while_hub_and_proxy_start_again(
+    site: Path, start: Callable[..., Up], require: Callable[[str], None]
+) -> None:
+    require("root")
+    lowest = next(low for low in range(1000, 500, -1) if _is_free(low) and _is_free(low + 2))
+    text, first = (site / "courseyard.yaml").read_text(), port(site)
+    ours = f"port: {lowest}\n  api_port: {first + 1}\n  servers_port: {first + 3}"
+    (site / "courseyard.yaml").write_text(text.replace(f"port: {first}", ours))
+    up = start(site)
+    up.wait_for("Ctrl-C")
+    for words in ("-m jupyterhub", "--configfile"):  # a low port, and no capability for it
+        status = Path(f"/proc/{_of(up, words)}/status").read_text()
+        assert {int(caps, 16) for caps in re.findall(r"Cap(?:Eff|Prm|Amb):\s+(\w+)", status)} == {0}
+    with neighbour(*numbers(site)) as somebody:
+        for words in ("-m jupyterhub", "--configfile"):
+            before = _of(up, words)
+            os.kill(before, signal.SIGKILL)
+            deadline = time.monotonic() + 240
+            while _of(up, words) in (0, before) or not _healthy(f"http://127.0.0.1:{port(site)}"):
+                assert time.monotonic() < deadline, up.text
+                send_password(site)
+    assert somebody.got == ""
+
+
+def test_without_held_ports_a_neighbour_gets_passwords(
+    site: Path, require: Callable[[str], None]
+) -> None:
+    """The proxy goes on while the hub is away, and takes whoever listens at its port for the hub."""
+    require("root")
+    command = [sys.executable, "-m", "courseyard.cli", "proxy", str(site)]
+    proxy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with neighbour(*numbers(site)[1:2]) as somebody:
+            deadline = time.monotonic() + 60
+            while send_password(site) != b"hi":
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        proxy.terminate()
+        proxy.wait(30)
+    assert "username=ada&password=hunter2" in somebody.got
+
+
 def test_nothing_is_left_when_up_is_killed(site: Path, start: Callable[..., Up]) -> None:
     up = start(site)
     up.wait_for("Ctrl-C")
@@ -160,6 +226,25 @@ def test_a_taken_port_is_a_sentence(site: Path, start: Callable[..., Up]) -> Non
     assert f"Port {port(site)} of 127.0.0.1 cannot be used" in up.text
     assert "hub.port" in up.text
     assert "Traceback" not in up.text
+
+
+@pytest.mark.parametrize(
+    "key", ["hub.port", "hub.api_port", "hub.servers_port", "proxy.api_port", "proxy.metrics_port"]
+)
+def test_each_port_that_is_taken_is_named(tmp_path: Path, key: str) -> None:
+    first = free_ports(5)
+    loaded = Site(folder=tmp_path, hub={"port": first}, proxy={"metrics_port": first + 4})  # type: ignore[arg-type]
+    (taken,) = (each for each in ports(loaded) if each.key == key)
+    with (
+        socket.create_server(("127.0.0.1", taken.number)),
+        pytest.raises(SettingsError) as refused,
+    ):
+        Listeners(loaded)
+    said = str(refused.value)
+    assert f"Port {taken.number} of 127.0.0.1 cannot be used: another program has it." in said
+    with Listeners(loaded) as listeners:  # what was open at the refusal is free again
+        assert {*listeners.of("hub")} == {"hub", "servers"}
+        assert {*listeners.of("proxy")} == {"web", "hub-api", "metrics"}
 
 
 def test_a_broken_folder_of_a_course_is_a_warning(site: Path, start: Callable[..., Up]) -> None:
@@ -193,6 +278,30 @@ def test_a_part_that_never_answers_has_a_limit(tmp_path: Path) -> None:
         part.wait_ready()
     part.stop()
     assert not part.alive
+
+
+def test_a_part_that_ended_is_not_taken_for_who_answers_in_its_place(tmp_path: Path) -> None:
+    part = Part("mayfly", ["true"], tmp_path / "x.log", ready=lambda: True, patience=30)
+    part.start()
+    assert part.process is not None
+    part.process.wait(10)
+    with pytest.raises(StartError, match="ended while it started"):
+        part.wait_ready()
+
+
+def test_a_part_that_hangs_when_it_is_started_again_is_ended(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = Part("sleeper", ["sleep", "60"], tmp_path / "x.log", ready=lambda: False, patience=0.2)
+    part.start()
+    part.pause = 0.05
+    deadline = time.monotonic() + 30
+    while len(said) < 4 and time.monotonic() < deadline:
+        part.look_after(said.append)
+        time.sleep(0.01)
+    part.stop()
+    assert "did not answer" in said[0]
+    assert "is started again" in said[1]
+    assert "did not answer" in said[2]
 
 
 def test_a_part_that_dies_again_and_again_waits_longer(tmp_path: Path) -> None:
@@ -251,6 +360,19 @@ def _is(pid: int, words: str) -> bool:
         return words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return False
+
+
+def _is_free(number: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", number)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _of(up: Up, words: str) -> int:
+    """The process of a part itself, inside its walls; 0 for none."""
+    return next((p for p in reversed(descendants(up.process.pid)) if _is(p, words)), 0)
 
 
 def _healthy(base: str) -> bool:

@@ -44,6 +44,7 @@ print(json.dumps({
     "courses": sorted(os.listdir(f"{site}/courses")),
     "storage": os.listdir(f"{site}/storage"),
     "agent": os.listdir(f"{site}/state/agent"),
+    "hub": os.listdir(f"{site}/state/hub"), "proxy": os.listdir(f"{site}/state/proxy"),
     "write_hub": write(f"{site}/state/hub/x"), "write_tmp": write("/tmp/x"),
     "write_site": write(f"{site}/courses/evil.yaml"), "write_package": write(sys.argv[2]),
     "write_run": write(f"{site}/state/run/x"), "write_usr": write("/usr/x"),
@@ -66,14 +67,14 @@ def site(tmp_path: Path) -> Site:
     return loaded
 
 
-def look(site: Site) -> dict[str, object]:
+def look(site: Site, part: str = "hub") -> dict[str, object]:
     account = state.account_of(site, make=True)
     state.prepare(site, account)
     if account is not None:
         os.chown(site.folder / "passwords.yaml", account.uid, -1)
     package = Path(confine.__file__).parent / "evil.py"
-    words = confine.walls(site, [site.state_dir / "hub"])
-    command = [*confine._drop(site, account), sys.executable, "-c", LOOK]
+    words = confine.walls(site, [site.state_dir / part])
+    command = [*confine._drop(account), sys.executable, "-c", LOOK]
     done = subprocess.run(
         [machine.bubblewrap(), *words, "--", *command, str(site.folder), str(package)],
         capture_output=True,
@@ -113,6 +114,19 @@ def test_inside_there_is_what_the_hub_needs_and_nothing_else(
     assert len(seen["processes"]) <= 4  # type: ignore[arg-type]
 
 
+def test_the_proxy_sees_nothing_of_the_hubs(site: Site, require: Callable[[str], None]) -> None:
+    """They are one account: the cookie secret and the database are there for whoever sees them."""
+    require("bubblewrap")
+    for part in ("hub", "proxy"):
+        (site.state_dir / part).mkdir(parents=True, exist_ok=True)
+        (site.state_dir / part / "secret").write_text("private")
+    seen = look(site, "proxy")
+    assert (seen["hub"], seen["proxy"]) == ([], ["secret"])
+    seen = look(site, "hub")
+    assert "secret" in seen["hub"]  # type: ignore[operator]
+    assert seen["proxy"] == []
+
+
 def test_root_becomes_the_hubs_account_without_any_capability(
     site: Site, require: Callable[[str], None]
 ) -> None:
@@ -122,13 +136,6 @@ def test_root_becomes_the_hubs_account_without_any_capability(
     assert account is not None
     assert (seen["uid"], seen["gid"], seen["groups"]) == (account.uid, account.gid, [])
     assert {int(number, 16) for number in seen["caps"]} == {0}  # type: ignore[attr-defined]
-
-
-def test_a_low_port_costs_one_capability(site: Site, require: Callable[[str], None]) -> None:
-    require("root")
-    low = site.model_copy(update={"hub": HubSettings.model_validate({"port": 443})})
-    bind = 1 << 10  # CAP_NET_BIND_SERVICE, linux/capability.h
-    assert {int(number, 16) for number in look(low)["caps"]} == {bind}  # type: ignore[attr-defined]
 
 
 def test_course_files_below_the_storage_root_are_seen(site: Site) -> None:
