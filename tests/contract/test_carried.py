@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from courseyard.agent import held
 from courseyard.backends.sandbox.processes import Process, boot_id
 from tests.contract.handed_in import below, handed_in, wait_for
+from tests.neighbour import neighbour
 
 HUB = "import urllib.request as u\nvalue = u.urlopen('http://127.0.0.1:8081/', timeout=5).status"
 
@@ -138,6 +141,35 @@ def test_it_ends_with_the_server_without_the_agent(yard: Any, make_plan: Any) ->
     wait_for(lambda: not any(each.runs() for each in both))
     yard.up()
     assert yard.poll(inside.handle).code == 4
+
+
+def send_cookie(port: int) -> bytes:
+    """What the proxy goes on to send until it hears that the server has ended."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as proxy:
+        proxy.sendall(b"GET /user/alice/ HTTP/1.1\r\nCookie: hunter2\r\n\r\n")
+        return proxy.recv(1024)
+    return b""
+
+
+@pytest.mark.parametrize("another", [False, True], ids=["one agent", "another agent"])
+def test_a_neighbour_gets_no_port_before_the_hub_knows_of_the_end(
+    yard: Any, make_plan: Any, require: Any, monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    require("root")
+    monkeypatch.setattr(held, "_TOLD", 0.0)
+    inside = yard.start(make_plan())
+    if another:
+        yard.down()
+        yard.up()
+    with neighbour(inside.port) as somebody:
+        inside.run("import threading, os\nthreading.Timer(0.2, os._exit, [3]).start()")
+        wait_for(lambda: inside.handle not in yard.call(yard.client.ping())["servers"])
+        assert {send_cookie(inside.port) for _ in range(50)} == {b""}  # cut off at once
+    assert somebody.got == ""
+    with neighbour(inside.port) as somebody:
+        assert yard.poll(inside.handle).code == 3
+        wait_for(lambda: send_cookie(inside.port).endswith(b"hi"))
+    assert "Cookie: hunter2" in somebody.got  # so it goes where nobody holds the port
 
 
 def test_what_it_uses_is_the_servers(yard: Any, make_plan: Any, require: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets as random
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ class Server:
 
     record: Record
     pump: logs.LogPump
+    entrance: socket.socket | None = None  # what its carrier listens on; open here as well
     stopping: bool = False
     uncarried: str = ""  # why its connections are not carried, as the log says already
     kills: int = 0  # out-of-memory kills that the person was told of
@@ -73,6 +75,9 @@ class Starter:
             undo.callback(server.pump.close)
             with network.listen() as entrance, contextlib.ExitStack() as opened:
                 opened.callback(os.close, output)
+                # Before the carrier has it, which it must not keep waiting: dup makes both of them block.
+                server.entrance = entrance.dup()
+                undo.callback(server.entrance.close)
                 wanted = launch.Wanted(
                     plan=plan,
                     environment={**plan.environment, **secrets},

@@ -13,11 +13,13 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from courseyard.agent import logs, notices
+from courseyard.agent.held import HeldPorts, entrance_of
 from courseyard.agent.records import GRADING, Ended, Known, Record, Records, Sealed
 from courseyard.agent.sealed import SealedServers
 from courseyard.agent.starting import Server, Starter
@@ -61,6 +63,7 @@ class Supervisor:
         self._busy: set[limits.Cgroup] = set()
         #: Ends of servers that could not be written yet, such as on a full disk.
         self._unwritten: dict[str, Record] = {}
+        self._held = HeldPorts()
         self._sealed = SealedServers(self._records, hierarchy)
         self._carriers = Carriers()
         self._starter = Starter(self._records, storage, hierarchy, self._carriers, self._clear)
@@ -129,6 +132,8 @@ class Supervisor:
 
     def _spawn_finish(self, server: Server) -> None:
         server.finishing = True
+        if server.entrance is not None:
+            self._held.hold(server.record, server.entrance)
         task = asyncio.create_task(self._finish(server))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -137,6 +142,7 @@ class Supervisor:
         record = server.record
         killed = await asyncio.to_thread(record.cgroup.out_of_memory_kills)
         await asyncio.to_thread(self._clean, record)
+        self._held.hold(record, server.entrance)
         with contextlib.suppress(OSError):
             server.pump.close()
         folder = self._records.of(record.handle)
@@ -191,6 +197,7 @@ class Supervisor:
         """As :meth:`courseyard.backends.base.Backend.poll`."""
         if handle in self.servers:
             return None
+        self._held.told(handle)
         record: Record | Sealed | None = self._unwritten.get(handle)
         if record is None:
             record = await asyncio.to_thread(self._records.read, handle)
@@ -218,6 +225,7 @@ class Supervisor:
         if not server.ended.is_set():
             record.init.process.signal(signal.SIGKILL)
             await asyncio.wait_for(server.ended.wait(), _PATIENCE)
+        self._held.told(handle)
 
     async def _stop_sealed(self, handle: str) -> None:
         """A person's word settles what becomes of a server whose record cannot be used."""
@@ -292,7 +300,8 @@ class Supervisor:
         self._records.remove(record.handle)
 
     async def _adopt(self, record: Record) -> None:
-        server = Server(record, logs.LogPump(self._records.of(record.handle)))
+        entrance = await asyncio.to_thread(entrance_of, record)
+        server = Server(record, logs.LogPump(self._records.of(record.handle)), entrance)
         self.servers[record.handle] = server
         with contextlib.suppress(OSError):
             server.pump.open()
@@ -308,7 +317,7 @@ class Supervisor:
         if not record.hub_port and not record.inner_port:
             return
         try:
-            made = await asyncio.to_thread(self._new_carrier, record)
+            made = await asyncio.to_thread(self._new_carrier, record, server.entrance)
         except ProcessLookupError:
             return  # the server has ended as well
         except OSError as error:
@@ -323,12 +332,11 @@ class Supervisor:
         await asyncio.to_thread(self._records.write, server.record)
         log.info("%s: its connections are carried anew", record.handle)
 
-    def _new_carrier(self, record: Record) -> Process:
+    def _new_carrier(self, record: Record, entrance: socket.socket | None) -> Process:
         assert record.init is not None
         hub = (record.hub_host, record.hub_port) if record.hub_port else None
         with contextlib.ExitStack() as stack:
-            entrance = None
-            if record.inner_port:
+            if record.inner_port and entrance is None:
                 entrance = stack.enter_context(network.listen(record.port))
             carrier = self._carriers.start(
                 record.init.process, entrance=entrance, inner_port=record.inner_port,
@@ -365,6 +373,9 @@ class Supervisor:
         for server in list(self.servers.values()):
             _unwatch(server)
             server.pump.close()
+            if server.entrance is not None:
+                server.entrance.close()
+        self._held.close()
         await asyncio.to_thread(self._carriers.close)
 
 
