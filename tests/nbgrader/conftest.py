@@ -51,6 +51,11 @@ class Actor:
     def notebooks(self) -> Path:
         return self.folder / "notebooks"
 
+    @property
+    def grading(self) -> str:
+        """Where the runner for grading answers, as programs are told."""
+        return f"unix:{self.folder / 'grading' / 'socket'}"
+
     def run(self, *command: str, ok: bool = True) -> str:
         """Run ``command`` in the notebooks folder; its output."""
         home = self.folder / "home"
@@ -62,7 +67,7 @@ class Actor:
             "JUPYTER_CONFIG_PATH": str(home / ".courseyard" / "jupyter"),
             "LANG": "C.UTF-8",
             "TZ": "Europe/Helsinki",
-            "COURSEYARD_GRADING": f"unix:{self.folder / 'grading' / 'socket'}",
+            "COURSEYARD_GRADING": self.grading,
         }
         done = subprocess.run(
             [*self.as_myself(), *command],

@@ -123,7 +123,7 @@ def start(actor: Actor, hub: str, plan: dict[str, Any]) -> Server:
         "PYTHONPATH": str(actor.folder / "pymod"),
         "COURSEYARD_PLAN": str(file),
         "COURSEYARD_SOCKET_FD": str(listener.fileno()),
-        "COURSEYARD_GRADING": f"unix:{actor.folder / 'grading' / 'socket'}",
+        "COURSEYARD_GRADING": actor.grading,
         "JUPYTERHUB_API_TOKEN": "secret",
         "JUPYTERHUB_API_URL": hub,
         "JUPYTERHUB_ACTIVITY_URL": f"{hub}/users/ada/activity",

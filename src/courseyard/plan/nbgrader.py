@@ -33,13 +33,14 @@ EXCHANGE_PARTS = {
     "list": "courseyard_nbgrader.fetch.ExchangeList",
     "submit": "courseyard_nbgrader.submit.ExchangeSubmit",
 }
-#: nbgrader's own list (nbgrader/converters/autograde.py), with the kernel in a sandbox of its own.
+#: nbgrader's own list (nbgrader/converters/autograde.py), with the kernel in a sandbox of its own, and points
+#: that students' code does not choose.
 AUTOGRADE = (
     "courseyard_nbgrader.execute.Execute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
-    "nbgrader.preprocessors.SaveAutoGrades",
+    "courseyard_nbgrader.points.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 )

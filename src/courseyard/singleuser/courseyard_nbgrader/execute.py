@@ -17,7 +17,7 @@ from typing import Any
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient.exceptions import DeadKernelError
-from nbgrader import preprocessors
+from nbgrader import preprocessors, utils
 from traitlets import Float
 
 from .tunnel import PORTS, RemoteKernel
@@ -120,6 +120,11 @@ class Execute(preprocessors.Execute):
         manager.seconds = self.notebook_timeout
         self._manager = manager
         return manager
+
+    def clear_output(self, outs: Any, msg: Any, cell_index: int) -> None:
+        """Not in tests: students' code would take away the result that it is judged by."""
+        if not utils.is_grade(self.nb.cells[cell_index]):
+            super().clear_output(outs, msg, cell_index)
 
     def preprocess(self, *args: Any, **kwargs: Any) -> Any:
         try:
