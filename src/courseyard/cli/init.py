@@ -15,6 +15,7 @@ import typer
 from courseyard.cli import clusterfiles, output, passwords, prepull
 from courseyard.cli.sites import open_site
 from courseyard.errors import SettingsError
+from courseyard.hints import make_room, reason
 from courseyard.people.static import load_people
 from courseyard.settings import KubernetesSettings
 from courseyard.sitefile import load_site
@@ -116,8 +117,8 @@ def _refuse_used(folder: Path) -> None:
 
 def _not_writable(folder: Path, error: OSError) -> SettingsError:
     return SettingsError(
-        f"{folder} cannot be made: {error.strerror or error}.",
-        "Choose a place that you may write to.",
+        f"{folder} cannot be made: {reason(error)}.",
+        make_room(error, "Choose a place that you may write to."),
     )
 
 

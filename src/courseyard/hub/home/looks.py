@@ -160,13 +160,25 @@ def _luminance(colour: str) -> float:
 
 def logo(site: Site) -> tuple[bytes, str] | None:
     """The logo's bytes and media type; None when the site has none that can be read."""
+    try:
+        return read_logo(site)
+    except (OSError, RefusedFileError):
+        return None
+
+
+def read_logo(site: Site) -> tuple[bytes, str] | None:
+    """The same; None when the site names none.
+
+    Raises:
+        RefusedFileError: the file may not be shown; says why, as the end of a sentence about it.
+        OSError: it cannot be read.
+    """
     if site.branding.logo is None:
         return None
     file = site.path(site.branding.logo)
     kind = mimetypes.guess_type(file.name)[0] or ""
     if kind not in ("image/svg+xml", "image/png"):
-        return None
-    try:
-        return read_inside(file, _LARGEST_LOGO), kind
-    except (OSError, RefusedFileError):
-        return None
+        raise RefusedFileError(
+            "is no picture that pages show; write the path of an .svg or .png file"
+        )
+    return read_inside(file, _LARGEST_LOGO), kind
