@@ -24,7 +24,7 @@ from courseyard.hub.culler import cull_forever
 from courseyard.hub.database import fold_at_once, fold_forever, use_log
 from courseyard.hub.door import open_door
 from courseyard.hub.garbage import collect_forever, set_aside
-from courseyard.hub.home import handlers, keyholders, looks
+from courseyard.hub.home import errorpages, handlers, keyholders, looks
 from courseyard.hub.keyed import expire_forever
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
@@ -241,6 +241,7 @@ def _pages(c: Any, runtime: Runtime) -> None:
         more.append((r"/api/users/([^/]+)/servers/([^/]+)/grading", GradingApi))
     handlers.install(runtime.site, *more)
     fetches.install()
+    errorpages.install()
     keyholders.install(runtime.keys)
     if domains.host(runtime.site):
         ownhost.install()  # after all else that is put into JupyterHub's handlers, so before it in time
