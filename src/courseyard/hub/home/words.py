@@ -31,8 +31,8 @@ COURSES = "Courses"
 FIND = "Find a course"
 FIND_BUTTON = "Find"
 FIND_CLEAR = "Show all"
-GENERAL = "Just computing"
-GENERAL_LEAD = "An environment without a course, with the same files."
+GENERAL = "Work without a course"
+GENERAL_LEAD = "The same files, and software for everything else."
 OPEN = "Open"
 STOP = "Stop"
 START = "Start"
@@ -68,13 +68,21 @@ PEOPLE_DOWN_TITLE = "Your courses cannot be shown now"
 
 
 PROBLEMS = "What is wrong with its file"
+SHOW_PROBLEMS = "See what to change"
 MANAGER = "manager"
 SUPERVISOR = "supervisor"
 STATE = {
     "draft": "not open yet",
-    "hidden": "not public",
+    "hidden": "for listed people",
     "archived": "archived",
     "deletable": "archived",
+}
+#: What a state's chip means, for whoever asks.
+STATE_MEANS = {
+    "draft": "Only its staff and listed students see it so far.",
+    "hidden": "Only people whom its teachers have listed see it.",
+    "archived": "The course is over.",
+    "deletable": "The course is over.",
 }
 NOTHING_TO_START = {
     "draft": "Not open yet.",
@@ -155,7 +163,7 @@ def stale(since: datetime, problems: Sequence[Problem]) -> str:
     before = f"has the people of {when}" if only_people else f"is shown as it was on {when}"
     first = problems[0]
     place = f"{first.file.name}, line {first.line}" if first.line else first.file.name
-    return f"{before}: {place} has a mistake. “{PROBLEMS}” on its card says what to change."
+    return f"{before}: {place} has a mistake."
 
 
 INCOMPLETE = (
