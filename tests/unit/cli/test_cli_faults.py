@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +15,11 @@ import yaml
 
 from courseyard.cli.check import problems_of
 from courseyard.errors import Problem
+from tests.conftest import bubblewrap
 from tests.unit.cli.test_cli_commands import made, no_traceback, run, site
 
 __all__ = ["made", "site"]
-BWRAP = shutil.which("bwrap")
+BWRAP = bubblewrap()
 
 
 def settings(site: Path, **values: object) -> list[Problem]:
@@ -144,7 +144,7 @@ def on_small_disk(size: int, commands: str) -> str:
     """What shell commands say on a disk of so many bytes at /mnt."""
     script = FULL.replace("{python}", sys.executable).replace("{commands}", commands)
     done = subprocess.run(
-        [str(BWRAP), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
+        [BWRAP, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
          "--size", str(size), "--tmpfs", "/mnt", "bash", "-c", script],
         capture_output=True, text=True, timeout=120, check=False, cwd="/mnt",
         env={k: v for k, v in os.environ.items() if not k.startswith("COURSEYARD_")},
@@ -152,7 +152,7 @@ def on_small_disk(size: int, commands: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.skipif(BWRAP is None, reason="bubblewrap is not installed")
+@pytest.mark.skipif(not BWRAP, reason="bubblewrap is not installed")
 class TestFullDisk:
     def test_init(self) -> None:
         said = on_small_disk(200_000, "run init $site; ls -A /mnt")
@@ -206,3 +206,18 @@ def test_tables_fit_the_terminal(site: Path, width: int, words: tuple[str, ...])
     if words == ("courses",):
         shown = {line.rstrip() for line in lines}
         assert ("  instructors: ada, tomas" in shown) == (width == 40)
+
+
+def test_a_port_is_chosen_before_the_first_start(tmp_path: Path) -> None:
+    """By `init`, and by script/up before there is a site."""
+    assert run("init", tmp_path / "demo", "--port", "9000").returncode == 0
+    text = (tmp_path / "demo" / "courseyard.yaml").read_text()
+    assert yaml.safe_load(text)["hub"]["port"] == 9000
+    assert "http://127.0.0.1:9000" in text  # the comment beside it, too
+    assert not [problem for problem in problems_of(tmp_path / "demo") if problem.is_error]
+    refused = subprocess.run(
+        [Path(__file__).parents[3] / "script" / "up", tmp_path / "demo", "--port", "9001"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "is there already: write its port under hub:" in refused.stderr
