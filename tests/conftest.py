@@ -31,7 +31,7 @@ ROOT = os.geteuid() == 0
 EXAMPLE_NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)
 PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (lambda: ROOT, "run as root"),
-    "bubblewrap": (lambda: shutil.which("bwrap") is not None, "apt install bubblewrap"),
+    "bubblewrap": (lambda: bool(bubblewrap()), "apt install bubblewrap"),
     "cgroup": (lambda: _cgroup(), "cgroups with memory, cpu and pids that this user may make"),
     "slirp4netns": (
         lambda: shutil.which("slirp4netns") is not None and os.access("/dev/net/tun", os.W_OK),
@@ -44,6 +44,17 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "KUBECONFIG and kubectl, or run as root beside ../shared/cluster",
     ),
 }
+
+
+def bubblewrap() -> str:
+    """The path of the one that a site here would use, the system's or the locked package's; "" without."""
+    from courseyard.backends.sandbox import machine
+    from courseyard.errors import UnsupportedError
+
+    try:
+        return machine.bubblewrap()
+    except UnsupportedError:
+        return ""
 
 
 def _cgroup() -> bool:

@@ -209,7 +209,7 @@ def decide(
     if action is Action.START_GENERAL:
         return _EVERYONE
     if course is None:
-        return _NO_COURSE
+        return NO_SUCH_COURSE
     found = look(course) if look else standing(site, person, course, now)
     return found.decide(action)
 
@@ -234,7 +234,7 @@ class Standing:
         # Whoever may not see a course learns nothing more of it than whoever mistypes its name.
         seen = _see(self.relations, self.state)
         if not seen.allowed:
-            return _NO_COURSE
+            return NO_SUCH_COURSE
         if self.state in CLOSED:
             return Decision(False, "archived", f"The course “{self.course.name}” is archived.")
         if action is Action.START_INSTRUCTOR:
@@ -252,7 +252,7 @@ def standing(site: Site, person: Person, course: Course, now: datetime) -> Stand
 
 
 _FILE_ACTIONS = frozenset({Action.READ_FILES, Action.WRITE_FILES})
-_NO_COURSE = Decision(False, "no-such-course", "There is no course of that name for you.")
+NO_SUCH_COURSE = Decision(False, "no-such-course", "There is no course of that name for you.")
 
 
 def _see(relations: frozenset[Relation], current: State) -> Decision:
@@ -260,7 +260,7 @@ def _see(relations: frozenset[Relation], current: State) -> Decision:
         for relation in (Relation.INSTRUCTOR, Relation.MANAGER, Relation.SUPERVISOR):
             if relation in relations:
                 return _YES[relation]
-        return _NO_COURSE
+        return NO_SUCH_COURSE
     if Relation.INSTRUCTOR in relations:
         return _YES[Relation.INSTRUCTOR]
     if current is State.PUBLIC:
@@ -268,7 +268,7 @@ def _see(relations: frozenset[Relation], current: State) -> Decision:
     for relation in _SEE_UNPUBLISHED:
         if relation in relations:
             return _YES[relation]
-    return _NO_COURSE
+    return NO_SUCH_COURSE
 
 
 _SEE_UNPUBLISHED = (

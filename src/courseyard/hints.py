@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 
 from courseyard.errors import one_line
@@ -29,3 +33,32 @@ def shown(value: object, limit: int = 40) -> str:
 def some(names: Sequence[str]) -> str:
     """``names`` in a few words: the first, and how many more there are."""
     return names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+
+
+def system_says(error: OSError) -> str:
+    """What the system refused and why, without numbers and lists: ``/srv/x: No space left on device``."""
+    why, path = _why(error)
+    return f"{path}: {why}" if path else why
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk or a quota is full."""
+    return _why(error)[0] in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+
+
+def make_room(error: OSError, otherwise: str) -> str:
+    """What to do about it, where a disk or a quota is full; else ``otherwise``."""
+    return "Make room there, or choose another place." if is_full(error) else otherwise
+
+
+def reason(error: OSError) -> str:
+    """The same as :func:`system_says` without the path."""
+    return _why(error)[0]
+
+
+def _why(error: OSError) -> tuple[str, str]:
+    if isinstance(error, shutil.Error):  # of a copied tree: the first of its files
+        _, path, why = error.args[0][0]
+        number = re.search(r"\[Errno (\d+)\]", str(why))
+        return os.strerror(int(number[1])) if number else str(why), str(path)
+    return error.strerror or str(error), str(error.filename or "")

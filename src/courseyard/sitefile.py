@@ -198,6 +198,7 @@ def _cross_checks(site: Site) -> Iterator[Found]:
     yield from _check_people(site)
     yield from _check_servers(site)
     yield from _check_proxy(site)
+    yield from _check_ports(site)
     yield from _check_subdomains(site)
     yield from _check_folders(site)
     yield from _check_cluster(site)
@@ -322,13 +323,38 @@ def _check_proxy(site: Site) -> Iterator[Found]:
         yield ("hub", "public_url"), f"must end in `base_url`, which is {url}"
     if public and public.startswith("http:") and own_https:
         yield ("hub", "public_url"), "must start with https: the proxy speaks HTTPS (`proxy.tls`)"
-    if site.proxy.metrics_port == site.hub.port:
-        yield ("proxy", "metrics_port"), "is the port of the hub's pages; write another"
     if site.hub.account == "root" or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", site.hub.account):
         yield ("hub", "account"), "must be an ordinary account, never root"
     for name, traits in site.hub.authenticator_options.items():
         if not isinstance(traits, dict):
             yield ("hub", "authenticator_options", name), "must hold `trait: value` lines"
+
+
+def _check_ports(site: Site) -> Iterator[Found]:
+    """All listen on one machine; a port that is not written is counted from ``hub.port``."""
+    hub, proxy = site.hub, site.proxy
+    ports = {
+        ("hub", "port"): hub.port,
+        ("hub", "api_port"): hub.api_port or hub.port + 1,
+        ("proxy", "api_port"): proxy.api_port or hub.port + 2,
+        ("hub", "servers_port"): hub.servers_port or hub.port + 3,
+        ("proxy", "metrics_port"): proxy.metrics_port,
+    }
+    written = {key for key in ports if key[1] in getattr(site, key[0]).model_fields_set}
+    seen: dict[int, tuple[str, str]] = {}
+    for key, port in ports.items():
+        if port is None:
+            continue
+        first = seen.setdefault(port, key)
+        if first != key:
+            told, other = (first, key) if key not in written else (key, first)
+            yield told, f"{port} is the port of `{'.'.join(other)}` too; write another"
+        elif port > 65535:
+            yield (
+                ("hub", "port"),
+                f"is too high: `{'.'.join(key)}` would be {port}; write one below 65533",
+            )
+            return
 
 
 def _check_subdomains(site: Site) -> Iterator[Found]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from courseyard.errors import UnsupportedError
 
 LOOK = """
 import os, stat
@@ -282,3 +285,22 @@ def test_same_inside_with_the_other_bubblewrap(
         assert inside.run("import os\nvalue = os.getuid()") == 20101
     finally:
         backend.stop(inside.handle, now=True)
+
+
+def test_a_bubblewrap_that_is_removed_under_a_running_site(
+    make_yard: Any, make_plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts are refused with a sentence that says what is missing; once it is back they go on."""
+    from courseyard.backends.sandbox import machine
+
+    bwrap = tmp_path / "bwrap"
+    shutil.copy(machine.bubblewrap(), bwrap)
+    monkeypatch.setenv(machine.OWN, str(bwrap))
+    backend = make_yard()
+    backend.stop(backend.start(make_plan("student")).handle, now=True)
+    bwrap.rename(tmp_path / "away")
+    with pytest.raises(UnsupportedError, match="This machine has no bubblewrap") as refused:
+        backend.start(make_plan("student"))
+    assert "apt install bubblewrap" in refused.value.next_step
+    (tmp_path / "away").rename(bwrap)
+    backend.stop(backend.start(make_plan("student")).handle, now=True)

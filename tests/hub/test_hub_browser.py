@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sites import PASSWORD, Hub
+from sites import COURSES, PASSWORD, Hub
 
 AXE = Path(__file__).with_name("axe.min.js")  # axe-core 4.14.1, Mozilla Public License 2.0
 CHROMIUM = Path("/usr/bin/chromium")
@@ -72,9 +72,19 @@ def test_pages_are_accessible(browser: Any, hub: Hub, scheme: str, width: int) -
     page.goto(f"{hub.base}/hub/home")
     shot(page, f"course-page-{scheme}-{width}")
     assert violations(page) == []
-    for path in ("/hub/go/secret", "/hub/nothing-here"):
+    for path in (
+        "/hub/go/nothing-here",
+        "/hub/nothing-here",
+        "/hub/error/502",
+        "/user/aino/scip/lab",
+        "/user/maija/mlbp2026/lab/tree/x.ipynb",
+        "/user/maija/lab",
+        "/hub/token",
+    ):
         page.goto(hub.base + path)
+        assert page.get_by_role("main").count() == 1
         assert violations(page) == [], path
+        shot(page, f"{path.strip('/').replace('/', '-')}-{scheme}-{width}")
     if width > 1000:
         shot(page, f"denied-{scheme}")
     page.goto(f"{hub.base}/hub/home")
@@ -86,7 +96,10 @@ def test_pages_are_accessible(browser: Any, hub: Hub, scheme: str, width: int) -
     )
     assert low == []
     page.get_by_role("button", name="Stop Data").click()
-    page.wait_for_load_state()
+    page.get_by_role("button", name="Start as instructor Data").wait_for()
+    page.goto(f"{hub.base}/hub/user-redirect/lab")
+    assert violations(page) == []
+    shot(page, f"choice-{scheme}-{width}")
     page.context.close()
 
 
@@ -150,3 +163,44 @@ def test_the_first_paint_is_quick_and_small(browser: Any, hub: Hub) -> None:
     own = [size for name, size in sizes if "woff2" not in name]
     html = page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")
     assert html + sum(own) < 50_000
+
+
+@pytest.mark.parametrize("width", [1280, 820])
+def test_administration_keeps_its_buttons_whole(browser: Any, hub: Hub, width: int) -> None:
+    """With long names: a column of buttons is as wide as its words."""
+    visitor = hub.visitor("maija")
+    visitor.act("/hub/go/algo2026-instructor")
+    visitor.wait_running("algo2026-instructor")
+    options = {"viewport": {"width": width, "height": 900}, "bypass_csp": True}
+    page = open_page(browser, hub, "/hub/admin", "pomo", **options)
+    shot(page, f"administration-{width}")
+    stop = page.get_by_role("button", name="Stop Data Structures")
+    lines = stop.evaluate("e => e.getClientRects().length && e.offsetHeight")
+    assert lines <= 46, lines  # pixels: one line of words
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    visitor.act("/hub/stop/algo2026-instructor")
+
+
+def test_the_banner_leads_to_what_is_wrong(browser: Any, hub: Hub) -> None:
+    hub.write_course("scip", COURSES["scip"] | {"privat": True})
+    try:
+        page = open_page(browser, hub, "/hub/home", "aino", viewport={"width": 390, "height": 700})
+        link = page.get_by_role("link", name="See what to change")
+        for _ in range(50):
+            if link.count():
+                break
+            page.wait_for_timeout(200)
+            page.reload()
+        told = page.locator("#problems-scip")
+        assert not told.is_visible()
+        link.click()
+        told.wait_for(state="visible")
+        assert "privat" in told.inner_text()
+        shot(page, "banner")
+        told.evaluate("e => { e.closest('details').open = false; scrollTo(0, 0) }")
+        link.click()  # the address is the same already
+        told.wait_for(state="visible")
+        assert page.problems == []
+    finally:
+        hub.write_course("scip", COURSES["scip"])

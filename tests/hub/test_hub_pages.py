@@ -52,8 +52,10 @@ def test_a_mistake_is_told_to_staff_with_its_place(hub: Hub) -> None:
         while "has a mistake" not in (page := html.unescape(teacher.get("/hub/home").text)):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        said = r"is shown as it was on \d+ \w+, \d\d:\d\d: scip\.yaml, line \d+ has a mistake\. "
-        assert re.search(said + "“What is wrong with its file” on its card", page)
+        said = r"is shown as it was on \d+ \w+, \d\d:\d\d: scip\.yaml, line \d+ has a mistake\."
+        assert re.search(said, page)
+        assert '<a href="#problems-scip">See what to change' in page
+        assert 'id="problems-scip"' in cards(page)["scip"]
         assert "scip.yaml" in cards(page)["scip"]
         assert "has a mistake" not in student.get("/hub/home").text
     finally:

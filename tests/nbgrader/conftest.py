@@ -26,6 +26,7 @@ from courseyard.plan.nbgrader import EXCHANGE_PARTS, fixed
 from courseyard.settings import GRADING_UIDS
 from courseyard.singleuser import configuration
 from courseyard.storage.apply import ensure
+from tests.conftest import bubblewrap
 
 REPOSITORY = Path(__file__).parents[2]
 UNIVERSITY = REPOSITORY / "examples" / "university"
@@ -96,7 +97,7 @@ class Actor:
             f"{self.name}:x:{uid}:{self.gid}:{self.name.title()}:{self.folder / 'home'}:/bin/sh\n"
         )
         if not AS_ROOT:
-            return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
+            return [bubblewrap(), "--dev-bind", "/", "/", "--ro-bind", str(passwd), "/etc/passwd"]
         # A mount namespace by root, so that every UID and GID stays real.
         script = 'mount --bind "$0" /etc/passwd && exec "$@"'
         drop = [
@@ -115,7 +116,7 @@ class Actor:
             grading.listen(listening, self.folder / "grading", uid)
             number = listening.fileno()
             process = subprocess.Popen(
-                [*self.as_myself(GRADING_UIDS[self.uid]), "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent",
+                [*self.as_myself(GRADING_UIDS[self.uid]), bubblewrap(), "--unshare-all", "--as-pid-1", "--die-with-parent",
                  "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
                  "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--tmpfs", "/tmp",
                  "--ro-bind", str(self.image), str(self.image),

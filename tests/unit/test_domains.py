@@ -182,7 +182,7 @@ def certificate(folder: Path, names: Iterable[str]) -> Path:
 )
 def test_the_certificate_must_cover_all_hosts(tmp_path: Path, names: list[str], said: str) -> None:
     file = certificate(tmp_path, names)
-    tls = {"tls": {"certificate": file, "key": tmp_path / "key.pem"}}
+    tls = {"tls": {"certificate": file, "key": file}}
     (problem,) = [*certificates.problems(site(folder=tmp_path, proxy=tls)), None][:1]
     assert (problem is None) == (not said)
     assert problem is None or (said in problem.message and problem.is_error)
@@ -191,8 +191,8 @@ def test_the_certificate_must_cover_all_hosts(tmp_path: Path, names: list[str], 
 
 def test_a_certificate_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("root:$6$secret:\n")
-    for name, said in (("secret", "holds no certificate"), ("missing", "cannot be read here")):
-        tls = {"tls": {"certificate": tmp_path / name, "key": tmp_path / name}}
+    for name, said in (("secret", "holds no certificate"), ("missing", "is not there")):
+        tls = {"tls": {"certificate": tmp_path / name, "key": tmp_path / "secret"}}
         (problem,) = certificates.problems(site(folder=tmp_path, proxy=tls))
         assert said in problem.message
         assert "$6$" not in problem.message

@@ -118,7 +118,7 @@ proxy:
             "proxy: {tls: {certificate: a, key: b, acme_email: c, acme_domain: d}}",
             "either a certificate",
         ),
-        ("proxy: {metrics_port: 8000}", "is the port of the hub's pages"),
+        ("proxy: {metrics_port: 8000}", "8000 is the port of `hub.port` too"),
         ("hub: {base_url: jupyter}", "hub.base_url: 'jupyter' must start and end with /"),
         ("hub: {public_url: jupyter.example.org}", "hub.public_url: 'jupyter.example.org' must be"),
         ("hub: {public_url: 'https://a@b/'}", "hub.public_url: 'https://a@b/' must be"),

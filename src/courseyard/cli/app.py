@@ -11,6 +11,7 @@ import typer
 
 from courseyard.cli import check, courses, images, init, output, parts, plan, storage, up
 from courseyard.errors import CourseyardError
+from courseyard.hints import system_says
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone, as in `courseyard courses | head -1`
     except OSError as error:
-        output.note(f"The system refused: {output.clean(str(error))}", "red")
+        output.note(f"The system refused: {output.clean(system_says(error))}", "red")
         log.debug("refused", exc_info=error)
     except Exception as error:
         output.note(f"This should not have happened: {output.clean(repr(error))}", "red")

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from courseyard.cli import certificates, clusterproblems, output, prepull
+from courseyard.cli import certificates, clusterproblems, homes, output, prepull
 from courseyard.cli.sites import HERE, Known, SiteArgument, as_written, open_site
 from courseyard.errors import Problem, SettingsError, Severity, StorageError, UnsupportedError
 from courseyard.hints import some
+from courseyard.hub.home import looks
 from courseyard.images.build import is_built, lock_file
 from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.inside import RefusedFileError
 from courseyard.people import nss
 from courseyard.people.person import Person
 from courseyard.people.static import load_people
@@ -81,6 +83,8 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         yield from _of_named(site, people)
     yield from _of_authenticator(site)
     yield from certificates.problems(site)
+    yield from _of_looks(site)
+    yield from _of_access_log(site)
     try:
         catalog = load_catalog(site)
     except SettingsError as error:
@@ -97,6 +101,7 @@ def problems_of(folder: Path) -> Iterator[Problem]:
         yield from _of_owners(people, snapshot)
         yield from _of_instructors(site, people, snapshot)
     yield from _of_storage(site, snapshot)
+    yield from homes.problems(site, people)
 
 
 def _of_cluster(folder: Path, *, probing: bool) -> list[Problem]:
@@ -177,6 +182,31 @@ def _of_instructors(
                 "names"
             )
             yield problem_at(course.file, "instructors", message, Severity.WARNING)
+
+
+def _of_looks(site: Site) -> Iterator[Problem]:
+    """A logo that pages cannot show."""
+    file, why = site.branding.logo, ""
+    try:
+        looks.read_logo(site)
+    except FileNotFoundError:
+        why = "is not there; put it there, or correct the path"
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    except RefusedFileError as error:
+        why = str(error)
+    if why:
+        message = f"{file} {why}. Until then pages have no logo"
+        yield problem_at(site.folder / SITE_FILE, ("branding", "logo"), message, Severity.WARNING)
+
+
+def _of_access_log(site: Site) -> Iterator[Problem]:
+    """A log that the proxy could not open: it would not start."""
+    log = site.proxy.access_log
+    if log is None or site.backend == "kubernetes" or site.path(log).parent.is_dir():
+        return
+    message = f"the folder of {log} is not there; make it, or correct the path"
+    yield problem_at(site.folder / SITE_FILE, ("proxy", "access_log"), message, Severity.ERROR)
 
 
 def _of_images(site: Site, catalog: ImageCatalog) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import tempfile
@@ -15,8 +16,9 @@ import typer
 from courseyard.cli import clusterfiles, output, passwords, prepull
 from courseyard.cli.sites import open_site
 from courseyard.errors import SettingsError
+from courseyard.hints import make_room, reason
 from courseyard.people.static import load_people
-from courseyard.settings import KubernetesSettings
+from courseyard.settings import HubSettings, KubernetesSettings
 from courseyard.sitefile import load_site
 
 #: What a run leaves in a site folder; never part of a new one.
@@ -52,9 +54,13 @@ def init(
     namespace: Annotated[
         str, typer.Option("--namespace", help="Its namespace in the cluster.")
     ] = KubernetesSettings().namespace,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65532, help="The port of its address; 8000 by default."),
+    ] = None,
 ) -> None:
     """Make a new site: the example university, or an empty one."""
-    make_site(folder, empty=empty, namespace=namespace if kubernetes else "")
+    make_site(folder, empty=empty, namespace=namespace if kubernetes else "", port=port)
     output.line(f"Made {folder}. Look at its courseyard.yaml and courses/, then start it:")
     command = "kubectl apply -k" if kubernetes else "courseyard up"
     output.line(f"  {command} {shlex.quote(str(folder))}")
@@ -67,13 +73,16 @@ def example() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "examples" / "university"
 
 
-def make_site(folder: Path, *, empty: bool = False, namespace: str = "") -> None:
+def make_site(
+    folder: Path, *, empty: bool = False, namespace: str = "", port: int | None = None
+) -> None:
     """Make the site ``folder``; all of it or nothing.
 
     Args:
         folder: not there yet, or empty.
         empty: no example courses, people or assignments.
         namespace: in a cluster; "" for a site on one machine.
+        port: ``hub.port``; the example's own by default.
 
     Raises:
         SettingsError: something is there already, or the place cannot be written.
@@ -93,7 +102,7 @@ def make_site(folder: Path, *, empty: bool = False, namespace: str = "") -> None
     except OSError as error:
         raise _not_writable(folder.parent, error) from error
     try:
-        _fill(source, scratch / "site", empty=empty, namespace=namespace)
+        _fill(source, scratch / "site", empty=empty, namespace=namespace, port=port)
         # An empty folder is replaced; rename refuses one that somebody filled meanwhile.
         (scratch / "site").rename(folder)
     except OSError as error:
@@ -116,12 +125,12 @@ def _refuse_used(folder: Path) -> None:
 
 def _not_writable(folder: Path, error: OSError) -> SettingsError:
     return SettingsError(
-        f"{folder} cannot be made: {error.strerror or error}.",
-        "Choose a place that you may write to.",
+        f"{folder} cannot be made: {reason(error)}.",
+        make_room(error, "Choose a place that you may write to."),
     )
 
 
-def _fill(source: Path, folder: Path, *, empty: bool, namespace: str) -> None:
+def _fill(source: Path, folder: Path, *, empty: bool, namespace: str, port: int | None) -> None:
     # Without the source's modes: an installed package may be read-only.
     shutil.copytree(
         source, folder, ignore=_left_out(source / "images"), copy_function=shutil.copyfile
@@ -133,6 +142,8 @@ def _fill(source: Path, folder: Path, *, empty: bool, namespace: str) -> None:
         (folder / "people.yaml").write_text(_NOBODY, encoding="utf-8")
     if namespace:
         clusterfiles.add(folder, namespace)
+    if port is not None:
+        _set_port(folder / "courseyard.yaml", port)
     if empty:
         _name_nobody(folder / "courseyard.yaml")
     if namespace:
@@ -155,6 +166,16 @@ def _left_out(images: Path) -> Callable[[str, list[str]], set[str]]:
         return built | set(_LEFT_OUT(folder, inside))
 
     return names
+
+
+def _set_port(site_file: Path, port: int) -> None:
+    """Write ``hub.port``, with the comments around it as they are."""
+    text = site_file.read_text(encoding="utf-8")
+    old = str(HubSettings().port)
+    changed = re.sub(
+        r"^(  port:.*)$", lambda line: line[1].replace(old, str(port)), text, flags=re.MULTILINE
+    )
+    site_file.write_text(changed, encoding="utf-8")
 
 
 def _name_nobody(site_file: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,8 @@ from courseyard.errors import CourseyardError, Problem, Severity
 
 log = logging.getLogger(__name__)
 
+#: Columns of a terminal below which a table would break its words.
+_NARROW = 60
 #: Told how much is done (0 to 1) and what is being done.
 Tell = Callable[[float, str], None]
 
@@ -56,14 +59,18 @@ def note(text: str, style: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """``value`` as JSON for a program."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """``value`` as JSON for a program: UTF-8, whatever bytes a file's name has."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write(text.encode(errors="surrogateescape").decode(errors="replace") + "\n")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; aligned columns without lines where the output is not a terminal."""
+    """A table; a list where a narrow terminal has no place; plain columns where it is none."""
     cells = [[clean(cell) for cell in row] for row in rows]
     console = out()
+    if console.is_terminal and console.width < _NARROW:
+        _list(headings, cells)
+        return
     if console.is_terminal:
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for heading in headings:
@@ -76,6 +83,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in ([heading.upper() for heading in headings], *cells):
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _list(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Each row as its first cell with the others below it."""
+    for first, *others in rows:
+        line(first, "bold")
+        for heading, cell in zip(headings[1:], others, strict=True):
+            if cell:
+                out().print(Padding(Text(f"{heading}: {cell}" if heading else cell), (0, 0, 0, 2)),
+                            soft_wrap=False)  # fmt: skip
 
 
 def problem(found: Problem) -> None:

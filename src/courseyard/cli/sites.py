@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from courseyard.cli import output
-from courseyard.errors import Problem
+from courseyard.errors import Problem, SettingsError
 from courseyard.images.catalog import ImageCatalog, load_catalog
+from courseyard.people.person import Person
+from courseyard.people.static import load_people
 from courseyard.registry.course import Course
 from courseyard.registry.load import Snapshot, load_snapshot
 from courseyard.settings import Site
@@ -84,6 +86,16 @@ def open_site(folder: Path) -> Known:
     site = as_written(load_site(folder))
     catalog = load_catalog(site)
     return Known(site, catalog, load_snapshot(site, catalog))
+
+
+def people_of(site: Site) -> dict[str, Person] | None:
+    """The people where a file tells them; None where the machine does, or the file cannot be used."""
+    if site.people.source != "static":
+        return None
+    try:
+        return load_people(site.path(site.people.file), site.people)
+    except SettingsError:
+        return None
 
 
 def note_mistakes(known: Known) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from courseyard.cli import output
-from courseyard.cli.sites import HERE, SiteArgument, note_mistakes, open_site
+from courseyard.cli import homes, output
+from courseyard.cli.sites import HERE, SiteArgument, note_mistakes, open_site, people_of
 from courseyard.storage import courses
 
 app = typer.Typer(help="Folders of users and courses.", no_args_is_help=True)
@@ -34,10 +34,13 @@ def apply(
     note_mistakes(known)
     for refusal in made.refusals.values():
         output.note(output.clean(str(refusal.problem(known.site.storage_root))), "red")
+    strange = list(homes.problems(known.site, people_of(known.site)))
+    for problem in strange:
+        output.note(output.clean(str(problem)), "red")
     verb = "would be changed" if dry_run else "changed"
     if done:
         output.note(f"{len(done)} {verb}.")
-    elif not made.refusals:
+    elif not made.refusals and not strange:
         output.note("Everything is as it should be.")
-    if made.refusals:
+    if made.refusals or strange:
         raise typer.Exit(1)

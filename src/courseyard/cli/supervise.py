@@ -44,6 +44,7 @@ class Part:
     pause: float = _FIRST_PAUSE
     again_at: float = field(default=0.0)
     answered: bool = False  # since it was started
+    begin: int = 0  # where in the log this run's lines begin
 
     def start(self) -> None:
         """Start the process; it ends when the process that supervises it ends."""
@@ -53,6 +54,7 @@ class Part:
         prefix = [setpriv, "--pdeathsig", how] if setpriv else []
         number = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         with os.fdopen(number, "ab") as log:
+            self.begin = os.fstat(number).st_size
             self.process = subprocess.Popen(
                 [*prefix, *self.command],
                 stdin=subprocess.DEVNULL,
@@ -89,7 +91,7 @@ class Part:
         return StartError(
             f"The {self.name} {what}.",
             f"Its log is {self.log}; the last lines:",
-            detail=last_lines(self.log),
+            detail=last_lines(self.log, self.begin),
         )
 
     def look_after(self, say: Callable[[str], None]) -> None:
@@ -166,11 +168,11 @@ def rotate(log: Path) -> None:
             log.replace(log.with_name(f"{log.name}.1"))
 
 
-def last_lines(log: Path, lines: int = _LAST_LINES) -> str:
-    """The last lines of a log; "" when there is none."""
+def last_lines(log: Path, begin: int = 0, lines: int = _LAST_LINES) -> str:
+    """The last lines of a log from the byte ``begin`` on; "" when there are none."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 16384))
+            file.seek(max(begin, log.stat().st_size - 16384))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -22,6 +22,7 @@ from courseyard.cli.ports import Listeners
 from courseyard.cli.sites import HERE, Known, SiteArgument, open_site
 from courseyard.cli.supervise import Part, rotate
 from courseyard.errors import CourseyardError, SettingsError
+from courseyard.hints import make_room, system_says
 from courseyard.hub.places import Places
 from courseyard.settings import Site
 from courseyard.storage import courses
@@ -41,14 +42,21 @@ def up(
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     account = state.account_of(known.site, make=True)
-    state.prepare(known.site, account)
-    with _alone(known.site):
-        try:
-            with Listeners(known.site) as listeners:
-                accounts = _prepare(known, account)
-                _run(known.site, accounts, listeners, keep_servers=keep_servers)
-        except KeyboardInterrupt:
-            output.note("Stopped.")
+    try:
+        state.prepare(known.site, account)
+        with _alone(known.site):
+            try:
+                with Listeners(known.site) as listeners:
+                    accounts = _prepare(known, account)
+                    _run(known.site, accounts, listeners, keep_servers=keep_servers)
+            except KeyboardInterrupt:
+                output.note("Stopped.")
+    except OSError as error:  # what was written has no name any more: most of it is in this folder
+        where = "" if error.filename else f"{known.site.state_dir}: "
+        raise SettingsError(
+            f"The site cannot run: {where}{system_says(error)}.",
+            make_room(error, "Mend that, then start it again."),
+        ) from error
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -25,7 +25,7 @@ from courseyard.hub.database import fold_at_once, fold_forever, use_log
 from courseyard.hub.door import open_door
 from courseyard.hub.ending import end_at_once
 from courseyard.hub.garbage import collect_forever, set_aside
-from courseyard.hub.home import base, handlers, keyholders, looks
+from courseyard.hub.home import base, errorpages, handlers, keyholders, looks
 from courseyard.hub.keyed import expire_forever
 from courseyard.hub.login import ENTRY
 from courseyard.hub.places import Places, secret_file
@@ -256,6 +256,7 @@ def _pages(c: Any, runtime: Runtime) -> None:
     handlers.install(runtime.site, *more)
     base.install()
     fetches.install()
+    errorpages.install()
     keyholders.install(runtime.keys)
     if domains.host(runtime.site):
         ownhost.install()  # after all else that is put into JupyterHub's handlers, so before it in time

@@ -13,7 +13,7 @@ from typing import Any
 
 from traitlets.log import get_logger
 
-from courseyard.access import Target
+from courseyard.access import NO_SUCH_COURSE, Target
 from courseyard.agent.client import AgentClient
 from courseyard.backends.base import Backend
 from courseyard.errors import DeniedError, SettingsError
@@ -134,7 +134,7 @@ class Runtime:
         if target is None:
             raise DeniedError(
                 # As for a course that is not the person's: nobody learns which names exist.
-                "There is no course of that name for you.",
+                NO_SUCH_COURSE.message,
                 "Your course page shows what you can start.",
                 detail=f"no target has the server name {server_name[:80]!r}",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -108,7 +109,7 @@ class Registry:
             if problem not in self._logged:
                 log.log(logging.ERROR if problem.is_error else logging.WARNING, "%s", problem)
         for file in sorted({p.file for p in self._logged} - {p.file for p in current}):
-            log.info("%s: mended", file)
+            log.info("%s: %s", file, "mended" if os.path.lexists(file) else "deleted")
         self._logged = current
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from courseyard.hints import is_full, system_says
 from courseyard.inside import RefusedFileError, opened_inside
 from courseyard.registry.course import Course
 from courseyard.storage import layout, walk
@@ -46,12 +47,14 @@ def seed(site_folder: Path, root: Path, course: Course, *, dry_run: bool = False
                 copied += _count(source)
                 continue
             with walk.opened_root(root) as opened:
-                copied += sum(_copy(opened, source, target, course, mode, top))
+                copied += _copy_whole(opened, source, target, course, mode, top)
         except RefusedFileError as error:
             raise walk.refused(target, f"cannot get its first files: one {error}") from error
         except OSError as error:
-            what = f"cannot get its first files: {error.filename}: {error.strerror}"
-            raise walk.refused(target, what) from error
+            why = f"cannot get its first files: {system_says(error)}"
+            raise walk.refused(
+                target, why, "make room there" if is_full(error) else "mend that"
+            ) from error
     return copied
 
 
@@ -76,35 +79,68 @@ def _count(source: Path) -> int:
     return sum(stat.S_ISREG(mode) for mode in modes)
 
 
+def _copy_whole(root: int, source: Path, target: str, course: Course, mode: int, top: Path) -> int:
+    """Copy all of it or, on a full disk, nothing: a folder with some of it gets no first files again."""
+    made: list[tuple[str, str, bool]] = []
+    try:
+        _copy(root, source, target, course, mode, top, made)
+    except OSError:
+        for parent, name, is_folder in reversed(made):
+            with suppress(OSError), walk.opened(root, parent) as folder:
+                (os.rmdir if is_folder else os.unlink)(name, dir_fd=folder)
+        raise
+    return sum(not is_folder for _, _, is_folder in made)
+
+
 def _copy(
-    root: int, source: Path, target: str, course: Course, mode: int, top: Path
-) -> Iterator[int]:
+    root: int,
+    source: Path,
+    target: str,
+    course: Course,
+    mode: int,
+    top: Path,
+    made: list[tuple[str, str, bool]],
+) -> None:
+    """Copy what is in a folder; ``made`` gets place, name and whether it is a folder of all that is new."""
     with walk.opened(root, target) as folder:
         for item in sorted(source.iterdir()):
             found = item.lstat().st_mode
             if stat.S_ISDIR(found):
-                _make_folder(folder, item.name, course, mode)
-                yield from _copy(root, item, f"{target}/{item.name}", course, mode, top)
+                if _make_folder(folder, item.name, course, mode):
+                    made.append((target, item.name, True))
+                _copy(root, item, f"{target}/{item.name}", course, mode, top, made)
             elif stat.S_ISREG(found):
-                yield _copy_file(folder, item, course, mode, top)
+                new = (target, item.name, False)
+                _copy_file(folder, item, course, mode, top, made, new)
 
 
-def _make_folder(folder: int, name: str, course: Course, mode: int) -> None:
+def _make_folder(folder: int, name: str, course: Course, mode: int) -> bool:
+    """Whether it was made here."""
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:
-        return
+        return False
     number = os.open(name, _LIST, dir_fd=folder)
     try:
         if not walk.is_new(number):
-            return  # somebody put theirs there in the meantime: it is not ours to give away
+            return False  # somebody put theirs there in the meantime: it is not ours to give away
         _own(number, course)
         os.fchmod(number, 0o2770 if mode == 0o660 else 0o2775)
     finally:
         os.close(number)
+    return True
 
 
-def _copy_file(folder: int, item: Path, course: Course, mode: int, top: Path) -> int:
+def _copy_file(
+    folder: int,
+    item: Path,
+    course: Course,
+    mode: int,
+    top: Path,
+    made: list[tuple[str, str, bool]],
+    new: tuple[str, str, bool],
+) -> None:
+    """Copy one file; ``made`` gets ``new`` once it is there, before it is filled."""
     with (
         opened_inside(item, within=top) as found,
         open(found, "rb", closefd=False) as source,
@@ -112,13 +148,13 @@ def _copy_file(folder: int, item: Path, course: Course, mode: int, top: Path) ->
         try:
             number = os.open(item.name, _MAKE, 0o600, dir_fd=folder)
         except FileExistsError:
-            return 0
+            return
+        made.append(new)
         with os.fdopen(number, "wb") as file:
             shutil.copyfileobj(source, file)
             file.flush()
             _own(number, course)
             os.fchmod(number, mode)
-    return 1
 
 
 def _own(number: int, course: Course) -> None:

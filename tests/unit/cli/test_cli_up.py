@@ -351,8 +351,20 @@ def test_what_is_kept_is_started_again_until_asked_to_end(tmp_path: Path) -> Non
 def test_last_lines_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_bytes(b"\xff\n" * 20_000 + b"the end\n")
-    assert last_lines(log, 2).splitlines()[-1] == "the end"
+    assert last_lines(log, lines=2).splitlines()[-1] == "the end"
     assert last_lines(tmp_path / "none") == ""
+
+
+def test_a_start_that_fails_shows_lines_of_this_run_alone(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    log.write_text("an old traceback\n")
+    part = Part(
+        "part", ["sh", "-c", "echo new trouble; exit 1"], log, ready=lambda: False, patience=20
+    )
+    part.start()
+    with pytest.raises(StartError) as failed:
+        part.wait_ready()
+    assert failed.value.detail == "new trouble"
 
 
 def _is(pid: int, words: str) -> bool:

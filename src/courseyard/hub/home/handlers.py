@@ -16,7 +16,7 @@ from tornado.httputil import url_concat
 from courseyard.errors import CourseyardError
 from courseyard.hub import sharing
 from courseyard.hub.failure import StartFailed
-from courseyard.hub.home import assets, view
+from courseyard.hub.home import assets, errorpages, view
 from courseyard.hub.home.administration import AdministrationHandler, AdministrationStopHandler
 from courseyard.hub.home.base import Page
 from courseyard.hub.home.following import GoHandler, PendingHandler, RedirectHandler
@@ -111,6 +111,11 @@ class ErrorPage(ProxyErrorHandler):
         if status_code_s == "429":
             self.set_header("Retry-After", "60")
         await super().get(status_code_s)
+
+    def render_template(self, name: str, sync: bool = False, **ns: Any) -> Any:
+        page_id = errorpages.new_id()
+        self.log.info("[error %s] %s from the proxy", page_id, ns.get("status_code"))
+        return super().render_template(name, sync=sync, page_id=page_id, **ns)
 
 
 class SeenHandler(Page):

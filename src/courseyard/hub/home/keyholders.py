@@ -49,7 +49,13 @@ class OwnServerHandler(UserUrlHandler):
             with suppress(CourseyardError):
                 await runtime.plan(user_name, server)
                 self._offered = server
-        await super().get(user_name, user_path)
+        try:
+            await super().get(user_name, user_path)
+        except HTTPError as error:
+            if error.status_code != 404:
+                raise
+            # Whether that person and that server are there is told to nobody else.
+            raise HTTPError(404, words.NOT_YOUR_SERVER) from error
 
     def render_template(self, name: str, sync: bool = False, **ns: Any) -> Any:
         """The page about a server that does not run; its button opens the very address that was asked for."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from courseyard.hub import domains
-from courseyard.hub.home import words
+from courseyard.hub.home import errorpages, words
 from courseyard.hub.places import Places
 from courseyard.inside import RefusedFileError, read_inside
 from courseyard.settings import Branding, Site
@@ -88,8 +88,9 @@ def template_vars(runtime: Runtime) -> dict[str, Any]:
             "contact_link": contact_link(site.contact),
             "policy": page_policy(site),
             "title_of": runtime.title_of,
-            "error_title": error_title,
-            "error_text": error_text,
+            "error_title": errorpages.title,
+            "error_text": errorpages.text,
+            "error_next": errorpages.following,
             "login_text": login_text,
             "leads_somewhere": leads_somewhere,
         },
@@ -110,18 +111,8 @@ def leads_somewhere(following: str) -> bool:
     return any(part in address for part in ("/go/", "/user/", "/user-redirect/", "/spawn"))
 
 
-def error_title(status: int) -> str:
-    """The heading of an error page."""
-    return words.ERRORS.get(status, words.ERROR_OTHER)
-
-
-def error_text(message: str) -> str:
-    """JupyterHub's message of an error, said in our words where it speaks of forms."""
-    return words.FORM_TOO_OLD if "xsrf" in message.lower() else message
-
-
 def login_text(message: str) -> str:
-    """The same for the log-in form."""
+    """JupyterHub's message of a log-in, said in our words."""
     if message == "Invalid username or password":
         return words.LOGIN_WRONG
     return words.FORM_TOO_OLD if "expired" in message.lower() else message
@@ -160,13 +151,25 @@ def _luminance(colour: str) -> float:
 
 def logo(site: Site) -> tuple[bytes, str] | None:
     """The logo's bytes and media type; None when the site has none that can be read."""
+    try:
+        return read_logo(site)
+    except (OSError, RefusedFileError):
+        return None
+
+
+def read_logo(site: Site) -> tuple[bytes, str] | None:
+    """The same; None when the site names none.
+
+    Raises:
+        RefusedFileError: the file may not be shown; says why, as the end of a sentence about it.
+        OSError: it cannot be read.
+    """
     if site.branding.logo is None:
         return None
     file = site.path(site.branding.logo)
     kind = mimetypes.guess_type(file.name)[0] or ""
     if kind not in ("image/svg+xml", "image/png"):
-        return None
-    try:
-        return read_inside(file, _LARGEST_LOGO), kind
-    except (OSError, RefusedFileError):
-        return None
+        raise RefusedFileError(
+            "is no picture that pages show; write the path of an .svg or .png file"
+        )
+    return read_inside(file, _LARGEST_LOGO), kind

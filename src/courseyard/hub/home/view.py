@@ -63,6 +63,7 @@ class Notice:
     title: str
     text: str
     dismiss: str = ""  # server name
+    problems: str = ""  # slug of the card that tells more
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ class _Build:
         if card.state is State.DRAFT and opens is not None and opens > self.now:
             moment = opens.astimezone(self.runtime.site.tz)
             return [Chip("", words.opens(moment), words.exact(moment))]
-        return [Chip("", words.STATE[card.state.value])]
+        return [Chip("", words.STATE[card.state.value], words.STATE_MEANS[card.state.value])]
 
     def notices(self, found: offered.Offers) -> list[Notice]:
         made = [
@@ -268,9 +269,10 @@ class _Build:
             if card.stale_since is not None:
                 since = card.stale_since.astimezone(self.runtime.site.tz)
                 text = words.stale(since, card.problems)
-                made.append(Notice("", card.title, text))
+                made.append(Notice("", card.title, text, problems=card.slug))
             if card.incomplete:
-                made.append(Notice("", card.title, words.INCOMPLETE))
+                told = card.slug if card.problems else ""
+                made.append(Notice("", card.title, words.INCOMPLETE, problems=told))
         limit = self.runtime.site.servers.per_user
         if len(running_servers(self.user)) >= limit:
             made.append(Notice("", words.AT_LIMIT, words.at_limit(limit)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from courseyard.access import Role
+from courseyard.access import NO_SUCH_COURSE, Role
 from courseyard.errors import Problem
 from courseyard.units import format_duration
 
@@ -31,8 +31,8 @@ COURSES = "Courses"
 FIND = "Find a course"
 FIND_BUTTON = "Find"
 FIND_CLEAR = "Show all"
-GENERAL = "Just computing"
-GENERAL_LEAD = "An environment without a course, with the same files."
+GENERAL = "Work without a course"
+GENERAL_LEAD = "The same files, and software for everything else."
 OPEN = "Open"
 STOP = "Stop"
 START = "Start"
@@ -68,13 +68,21 @@ PEOPLE_DOWN_TITLE = "Your courses cannot be shown now"
 
 
 PROBLEMS = "What is wrong with its file"
+SHOW_PROBLEMS = "See what to change"
 MANAGER = "manager"
 SUPERVISOR = "supervisor"
 STATE = {
     "draft": "not open yet",
-    "hidden": "not public",
+    "hidden": "for listed people",
     "archived": "archived",
     "deletable": "archived",
+}
+#: What a state's chip means, for whoever asks.
+STATE_MEANS = {
+    "draft": "Only its staff and listed students see it so far.",
+    "hidden": "Only people whom its teachers have listed see it.",
+    "archived": "The course is over.",
+    "deletable": "The course is over.",
 }
 NOTHING_TO_START = {
     "draft": "Not open yet.",
@@ -155,7 +163,7 @@ def stale(since: datetime, problems: Sequence[Problem]) -> str:
     before = f"has the people of {when}" if only_people else f"is shown as it was on {when}"
     first = problems[0]
     place = f"{first.file.name}, line {first.line}" if first.line else first.file.name
-    return f"{before}: {place} has a mistake. “{PROBLEMS}” on its card says what to change."
+    return f"{before}: {place} has a mistake."
 
 
 INCOMPLETE = (
@@ -253,6 +261,10 @@ BAD_LINK = (
 CHOOSE_TITLE = "Where do you want to open it?"
 CHOOSE_LEAD = "The link does not name a course. Choose one; it is started if it does not run."
 CHOOSE = "Choose where to open it"
+NOT_YOUR_SERVER_NEXT = (
+    "Did somebody send you this link? Ask for one with /hub/go/ and the name of the course in it: "
+    "that opens the course for you."
+)
 NOT_YOUR_SERVER = "This is another person's server. Only that person can open it."
 NO_KEY = (
     "Your browser does not show the cookie that opens your server. Allow cookies for this address, "
@@ -293,9 +305,12 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{format_duration(rounded)} ago"
 
 
+TOO_MANY_TRIES = "There were too many wrong passwords."
+
+
 def too_many_tries(seconds: int) -> str:
     wait = format_duration(seconds)
-    return f"There were too many wrong passwords. Wait {wait}, then try again."
+    return f"{TOO_MANY_TRIES} Wait {wait}, then try again."
 
 
 # --- tokens -----------------------------------------------------------------------------------
@@ -356,4 +371,7 @@ FORM_OF_OTHERS = (
 LOG_OUT_OF_OTHERS = (
     "A page that is not this service's asked to log you out. You are still logged in."
 )
+#: As `access` says it for a course that is not there or not to be seen: mostly a mistyped link.
+NO_COURSE_TITLE = "No such course"
+NO_COURSE = NO_SUCH_COURSE.message
 ERROR_OTHER = "This did not work."

@@ -36,6 +36,13 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
+// What a notice leads to may be folded; browsers open it at a new address, not at the same one again.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#problems-"]');
+  const told = link && document.getElementById(link.hash.slice(1));
+  if (told) { told.closest("details").open = true; told.focus(); }
+});
+
 const start = document.querySelector("[data-progress]");
 if (start) {
   const bar = start.querySelector("progress");
