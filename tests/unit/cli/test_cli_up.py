@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from courseyard.cli.init import make_site
 from courseyard.cli.ports import Listeners, ports
 from courseyard.cli.supervise import Part, descendants, last_lines
 from courseyard.errors import SettingsError, StartError
+from courseyard.hub import proven
 from courseyard.settings import Site
 from courseyard.sitefile import load_site
 from tests.neighbour import neighbour
@@ -194,7 +196,15 @@ def test_without_held_ports_a_neighbour_gets_passwords(
     require("root")
     command = [sys.executable, "-m", "courseyard.cli", "proxy", str(site)]
     proxy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    routes = site / "state" / "proxy" / "routes"
     try:
+        while not (routes / "courseyard.yaml").exists():
+            assert proxy.poll() is None
+            time.sleep(0.1)
+        # What the hub wrote while it was there.
+        known = {"http": {"middlewares": {proven.MIDDLEWARE: proven.middleware("secret")}}}
+        (routes / "hub.yaml").write_text(json.dumps(known))
+        (routes / "hub.yaml").chmod(0o644)
         with neighbour(*numbers(site)[1:2]) as somebody:
             deadline = time.monotonic() + 60
             while send_password(site) != b"hi":
