@@ -426,7 +426,8 @@ def test_validate_runs_no_traps_and_finds_a_helper(shared: Shared) -> None:
     body = {"path": str(file)}
     status, answer, _ = shared.server.get("assignments/validate", "POST", body)
     assert status == 200
-    assert json.loads(answer) == {"success": True, "value": {}}
+    found = json.loads(answer)
+    assert (found["success"], found["value"]) == (True, {}), found
     assert shared.hit() == set()
 
 
