@@ -404,6 +404,20 @@ class Site(Settings):
     def tz(self) -> tzinfo:
         return ZoneInfo(self.timezone)
 
+    @property
+    def ports(self) -> dict[tuple[str, str], int]:
+        """Every port by the keys that set it; one that is not written is counted from ``hub.port``."""
+        first = self.hub.port
+        ports = {
+            ("hub", "port"): first,
+            ("hub", "api_port"): self.hub.api_port or first + 1,
+            ("proxy", "api_port"): self.proxy.api_port or first + 2,
+            ("hub", "servers_port"): self.hub.servers_port or first + 3,
+        }
+        if self.proxy.metrics_port:
+            ports["proxy", "metrics_port"] = self.proxy.metrics_port
+        return ports
+
     def path(self, path: Path) -> Path:
         """``path`` of the site file as an absolute one."""
         return path if path.is_absolute() else self.folder / path

@@ -43,16 +43,16 @@ class Places:
     @property
     def hub_port(self) -> int:
         """The hub's own port, behind the proxy."""
-        return self.site.hub.api_port or self.site.hub.port + 1
+        return self.site.ports["hub", "api_port"]
 
     @property
     def servers_port(self) -> int:
         """Where servers reach the hub's API; those started before a restart still talk to it."""
-        return self.site.hub.servers_port or self.site.hub.port + 3
+        return self.site.ports["hub", "servers_port"]
 
     @property
     def proxy_api_port(self) -> int:
-        return self.site.proxy.api_port or self.site.hub.port + 2
+        return self.site.ports["proxy", "api_port"]
 
     @property
     def hub_host(self) -> str:

@@ -66,6 +66,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.process.communicate()
 
 
+def comes_back(machine: Machine) -> None:
+    machine("mute")
+    machine("up")
+    assert machine("get maija") == MAIJA
+    assert machine.why("stranger") == UNKNOWN
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_directory_that_goes_away_and_comes_back(machine: Machine, way: str) -> None:
     assert machine("get maija") == MAIJA
@@ -78,10 +85,7 @@ def test_a_directory_that_goes_away_and_comes_back(machine: Machine, way: str) -
     machine("wait 7200")  # longer than anything is kept
     assert machine.why("maija") == DOWN
     assert machine.why("stranger") == DOWN
-    machine("mute")
-    machine("up")
-    assert machine("get maija") == MAIJA
-    assert machine.why("stranger") == UNKNOWN
+    comes_back(machine)
 
 
 def test_who_has_left_is_unknown(machine: Machine) -> None:
@@ -100,10 +104,7 @@ def test_a_hub_that_starts_meanwhile(machine: Machine, way: str) -> None:
     machine("restart otso maija")
     assert machine.why("maija") == DOWN
     assert machine.why("stranger") == DOWN
-    machine("mute")
-    machine("up")
-    assert machine("get maija") == MAIJA
-    assert machine.why("stranger") == UNKNOWN
+    comes_back(machine)
 
 
 def test_groups_that_cannot_be_asked_for_are_not_no_groups(machine: Machine) -> None:
